@@ -1,0 +1,122 @@
+"""Atomic writes: a file or folder is either there, whole and durable, or not there at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ram_cli.errors import OutputError
+
+TEMPORARY_PREFIX = ".incomplete-"
+"""Name that unfinished files and folders carry; they may be deleted at any time."""
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is fsynced and renamed onto `path`.
+
+    Raises:
+        OutputError: The disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    with _output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`.
+
+    Everything inside is fsynced first. An older folder at `path` is moved aside and removed only
+    once the new one stands in its place, so at least one of the two exists, whole, at any instant.
+
+    Raises:
+        OutputError: The disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    with _output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        try:
+            temporary.chmod(0o777 & ~_umask())
+            yield temporary
+            for found in sorted(temporary.rglob("*"), reverse=True):
+                _fsync(found)
+            _fsync(temporary)
+            _swap(temporary, path)
+            _fsync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write `content`, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def previous_folder(path: Path) -> Path:
+    """Where the folder that `path` replaces lies for the instant of the exchange."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put `new` at `path`; whoever is killed in between leaves `<path>.previous`, whole."""
+    aside = previous_folder(path)
+    if path.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        path.rename(aside)
+    new.rename(path)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(f"no space left on the disk of {path}. Free some, then run again.") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(f"cannot write {path}: {error.strerror}. Choose another folder.") from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(f"cannot write {path}: a file is in the way. Choose another folder.") from error
+        raise
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
