@@ -1,1 +1,5 @@
-"""datasets"""
+"""Image collections as ordered lists of labelled files, in splits of disjoint classes."""
+
+from ram_cli.datasets.images import Dataset, ImageSet
+
+__all__ = ["Dataset", "ImageSet"]

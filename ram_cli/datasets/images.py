@@ -1,0 +1,116 @@
+"""What every dataset becomes: ordered lists of labelled image files, in splits of disjoint classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageSet:
+    """An ordered list of `N` labelled images.
+
+    Attributes:
+        name: Dataset and split, as in `"furniture/test"`.
+        root: Folder that the paths start from.
+        paths: `N` paths relative to `root`, with forward slashes.
+        labels: Class of each image, `[N]`, an index into `class_names`.
+        class_names: Names of all classes of the dataset, also of its other splits.
+        boxes: Regions `[N, 4]` as x1, y1, x2, y2 in pixels of the file, to be cropped before
+            anything else; None means whole images.
+
+    Raises:
+        ValueError: The lengths differ, or a label names no class.
+    """
+
+    name: str
+    root: Path
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    boxes: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.paths)
+        if self.labels.shape != (count,):
+            raise ValueError(f"{self.name}: {count} paths, labels of shape {self.labels.shape}")
+        if count and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
+            raise ValueError(f"{self.name}: a label is outside 0..{len(self.class_names) - 1}")
+        if self.boxes is not None and self.boxes.shape != (count, 4):
+            raise ValueError(f"{self.name}: {count} paths, boxes of shape {self.boxes.shape}")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, index: int) -> Path:
+        """Return the file of image `index`."""
+        return self.root / self.paths[index]
+
+    def subset(self, indices: ArrayLike, name: str | None = None) -> "ImageSet":
+        """Return the images at `indices` (integers, or a mask `[N]`), in that order."""
+        chosen = np.arange(len(self))[np.asarray(indices)] if np.size(indices) else _NOTHING
+        return ImageSet(
+            name=self.name if name is None else name,
+            root=self.root,
+            paths=tuple(self.paths[index] for index in chosen),
+            labels=self.labels[chosen],
+            class_names=self.class_names,
+            boxes=None if self.boxes is None else self.boxes[chosen],
+        )
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes that have an image here."""
+        return len(np.unique(self.labels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Three splits of disjoint classes over one folder.
+
+    Attributes:
+        name: Name in the table of datasets, or of the folder.
+        root: Folder that all paths start from.
+        train: Classes to learn from.
+        val: Classes to choose settings and epochs by; may be empty.
+        test: Classes never seen before the final figure.
+        content_hash: SHA-256 (hex) over splits, relative paths, file sizes, labels and boxes.
+        skipped: Unreadable files that were left out, relative to `root`.
+    """
+
+    name: str
+    root: Path
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    content_hash: str
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def train_val(self) -> ImageSet:
+        """The training images followed by the validation images."""
+        return join_images((self.train, self.val), f"{self.name}/train_val")
+
+    @property
+    def splits(self) -> dict[str, ImageSet]:
+        """The three splits by name, in the order train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def join_images(parts: Sequence[ImageSet], name: str) -> ImageSet:
+    """Return the images of all `parts` (same root and classes), one part after the other."""
+    first = parts[0]
+    boxes = [part.boxes for part in parts if part.boxes is not None and len(part)]
+    return ImageSet(
+        name=name,
+        root=first.root,
+        paths=tuple(path for part in parts for path in part.paths),
+        labels=np.concatenate([part.labels for part in parts]),
+        class_names=first.class_names,
+        boxes=np.concatenate(boxes) if boxes else None,
+    )
+
+
+_NOTHING = np.zeros(0, dtype=np.int64)
