@@ -1,4 +1,4 @@
-"""What every dataset becomes: ordered lists of labelled image files, in splits of disjoint classes."""
+"""Every dataset as ordered lists of labelled image files, in splits of disjoint classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
