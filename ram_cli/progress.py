@@ -5,7 +5,25 @@ The command line passes a reporter that draws bars; everything else passes `SILE
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TableData:
+    """One table of a report, as text; the command line lays it out.
+
+    Attributes:
+        title: What the table shows.
+        columns: Heading of each column.
+        rows: Cells of each row, one per column.
+        numeric: Indices of the columns that hold numbers and are set flush right.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    numeric: set[int] = field(default_factory=set)
 
 
 class Task(Protocol):
