@@ -1,0 +1,62 @@
+"""Every tunable value, declared once: flags, `RAM_*` variables and files all read these fields."""
+
+from ram_cli.settings.base import CommandSettings, unknown_variables
+from ram_cli.settings.choices import (
+    CommandName,
+    DatasetName,
+    ListingName,
+    LoggerName,
+    LossName,
+    MethodName,
+    OptimizerName,
+    PoolingName,
+    PrecisionName,
+    SchedulerName,
+    SplitName,
+)
+from ram_cli.settings.commands import (
+    SETTINGS,
+    DemoSettings,
+    DistillSettings,
+    ExportSettings,
+    InfoSettings,
+    ListSettings,
+    TestSettings,
+    TrainSettings,
+)
+from ram_cli.settings.faults import choices_of, did_you_mean, label_of
+from ram_cli.settings.fields import Flag, Repeated, flag_of
+from ram_cli.settings.presets import PRESETS
+from ram_cli.settings.sources import newest_run
+
+__all__ = [
+    "PRESETS",
+    "SETTINGS",
+    "CommandName",
+    "CommandSettings",
+    "DatasetName",
+    "DemoSettings",
+    "DistillSettings",
+    "ExportSettings",
+    "Flag",
+    "InfoSettings",
+    "ListSettings",
+    "ListingName",
+    "LoggerName",
+    "LossName",
+    "MethodName",
+    "OptimizerName",
+    "PoolingName",
+    "PrecisionName",
+    "Repeated",
+    "SchedulerName",
+    "SplitName",
+    "TestSettings",
+    "TrainSettings",
+    "choices_of",
+    "did_you_mean",
+    "flag_of",
+    "label_of",
+    "newest_run",
+    "unknown_variables",
+]

@@ -1,0 +1,50 @@
+"""Names a person may choose from; the tables of the layers above are keyed by these types.
+
+They live here, away from torch, so that `--help` lists them at once.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+CommandName = Literal["demo", "train", "distill", "test", "export", "info", "list"]
+"""Commands, and the tables of a settings file."""
+
+DatasetName = Literal["cub", "cars", "sop"]
+"""Datasets known by name; any other value is a folder."""
+
+PoolingName = Literal["gem", "gemmp", "mac", "spoc", "rmac", "none"]
+LossName = Literal["triplet", "contrastive"]
+MethodName = Literal["coupled", "cosine-regression"]
+OptimizerName = Literal["sgd", "adam", "adamw"]
+SchedulerName = Literal["onecycle", "cyclic", "exponential", "none"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+LoggerName = Literal["tensorboard", "none"]
+SplitName = Literal["test", "val", "train"]
+ListingName = Literal["datasets", "models", "methods", "poolings", "losses"]
+
+PUBLISHED_METHODS = {"ts_aug": "coupled", "ts_reg": "cosine-regression"}
+"""Names of the published modes and the methods they are."""
+
+
+def _folded(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _method(value: object) -> object:
+    folded = _folded(value)
+    return PUBLISHED_METHODS.get(folded, folded) if isinstance(folded, str) else folded
+
+
+Folded = BeforeValidator(_folded)
+"""Reads a choice in any case, as in the published `adamW`."""
+
+Pooling = Annotated[PoolingName, Folded]
+Loss = Annotated[LossName, Folded]
+Method = Annotated[MethodName, BeforeValidator(_method)]
+Optimizer = Annotated[OptimizerName, Folded]
+Scheduler = Annotated[SchedulerName, Folded]
+Precision = Annotated[PrecisionName, Folded]
+Logger = Annotated[LoggerName, Folded]
+Split = Annotated[SplitName, Folded]
+Listing = Annotated[ListingName, Folded]

@@ -1,0 +1,221 @@
+"""One settings class per command: the groups it is made of, in the order help shows them."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import BaseModel, Field, PositiveInt, model_validator
+
+from ram_cli.settings.base import CommandSettings
+from ram_cli.settings.choices import Listing, Split
+from ram_cli.settings.fields import (
+    AutoEpochs,
+    AutoSize,
+    Counts,
+    Datasets,
+    Device,
+    Flag,
+    FolderPath,
+    Scales,
+    Sizes,
+)
+from ram_cli.settings.groups import (
+    BackboneGroup,
+    DataGroup,
+    DistillationGroup,
+    DistillNetworksGroup,
+    MachineGroup,
+    MetricLearningGroup,
+    OptimisationGroup,
+    RunGroup,
+    SeedGroup,
+    SplitGroup,
+)
+
+
+class DemoGroup(BaseModel):
+    """Demo."""
+
+    output: FolderPath = Field(Path("ram-demo"), description="Folder to write to.")
+    teacher_epochs: AutoEpochs = Field(None, description="Passes that train the teacher.")
+    student_epochs: AutoEpochs = Field(None, description="Passes that train the student.")
+
+
+class DemoSettings(DemoGroup, SeedGroup, MachineGroup, CommandSettings):
+    """Settings of `ram demo`."""
+
+    table: ClassVar[str] = "demo"
+
+
+class TrainSettings(
+    BackboneGroup,
+    DataGroup,
+    MetricLearningGroup,
+    OptimisationGroup,
+    RunGroup,
+    MachineGroup,
+    CommandSettings,
+):
+    """Settings of `ram train`."""
+
+    table: ClassVar[str] = "train"
+    preset_fields: ClassVar[frozenset[str]] = frozenset({"lr", "image_size"})
+
+
+class DistillSettings(
+    DistillNetworksGroup,
+    DataGroup,
+    DistillationGroup,
+    OptimisationGroup,
+    RunGroup,
+    MachineGroup,
+    CommandSettings,
+):
+    """Settings of `ram distill`."""
+
+    table: ClassVar[str] = "distill"
+    preset_fields: ClassVar[frozenset[str]] = frozenset(
+        {"lr", "lambda_ts", "lambda_ss", "image_size", "teacher_image_size"}
+    )
+
+
+class EvaluationNetworksGroup(BaseModel):
+    """Networks."""
+
+    student: Annotated[
+        str | None,
+        Flag(
+            ("student-path", "network-path", "network-offtheshelf", "arch"),
+            metavar="NAME",
+            shown="the newest run",
+        ),
+    ] = Field(None, description="Query network: a folder, a file, a published or a Hub name.")
+    teacher: Annotated[str | None, Flag(("teacher-path",), metavar="NAME")] = Field(
+        None, description="Gallery network, for an asymmetric test."
+    )
+    image_size: Annotated[AutoSize, Flag(("query-size",))] = Field(
+        None, description="Side of a query, pixels; auto is the student's own."
+    )
+    teacher_image_size: Annotated[AutoSize, Flag(("gallery-size",))] = Field(
+        None, description="Side of a gallery image, pixels; auto is the teacher's own."
+    )
+
+
+class EvaluationDataGroup(SplitGroup):
+    """Data."""
+
+    dataset: Annotated[
+        Datasets,
+        Flag(("datasets", "test-datasets"), metavar="NAMES", shown="the one trained on"),
+    ] = Field((), description="Datasets to test on: cub, cars, sop or folders.")
+    split: Split = Field("test", description="Part of the dataset to test on.")
+
+
+class ProtocolGroup(BaseModel):
+    """Protocol."""
+
+    sym: bool = Field(
+        False, description="Test the student against itself; also done without --asym."
+    )
+    asym: bool = Field(
+        False, description="Test the student against the teacher; also done with a --teacher."
+    )
+    scales: Annotated[Scales, Flag(("multiscale",), metavar="LIST")] = Field(
+        (1.0,), description="Scales to average over; numbers, sqrt(…), / and **."
+    )
+    ks: Annotated[Counts, Field(min_length=1), Flag(metavar="LIST")] = Field(
+        (1, 4, 8), description="Cut-offs k of R@k, mP@k and mAP@k."
+    )
+    batch_size: PositiveInt = Field(64, description="Images in a batch.")
+    report: Annotated[FolderPath | None, Flag(metavar="FILE")] = Field(
+        None, description="HTML page to write, with queries and what they found."
+    )
+
+
+class TestSettings(
+    EvaluationNetworksGroup, EvaluationDataGroup, ProtocolGroup, MachineGroup, CommandSettings
+):
+    """Settings of `ram test`."""
+
+    __test__: ClassVar[bool] = False  # not a test case, whatever pytest takes it for
+    table: ClassVar[str] = "test"
+
+    @model_validator(mode="after")
+    def _asymmetric_needs_teacher(self) -> Self:
+        if self.asym and self.teacher is None:
+            raise ValueError("an asymmetric test needs a gallery network: add --teacher")
+        return self
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether to test with the student on both sides."""
+        return self.sym or not self.asym
+
+    @property
+    def asymmetric(self) -> bool:
+        """Whether to test with the teacher on the side of the gallery."""
+        return self.teacher is not None
+
+
+class ExportGroup(BaseModel):
+    """Export."""
+
+    run: Annotated[str, Flag(metavar="RUN", positional=True)] = Field(
+        description="Run folder, or any name of a model."
+    )
+    to: Annotated[FolderPath, Flag(metavar="FOLDER")] = Field(description="Folder to write.")
+    force: bool = Field(False, description="Replace the folder if it exists.")
+
+
+class ExportSettings(ExportGroup, CommandSettings):
+    """Settings of `ram export`."""
+
+    table: ClassVar[str] = "export"
+
+
+class InfoGroup(BaseModel):
+    """Model."""
+
+    model: Annotated[str, Flag(metavar="MODEL", positional=True)] = Field(
+        description="A folder, a file, a published or a Hub name, or a backbone."
+    )
+    size: Annotated[Sizes, Flag(metavar="LIST", shown="the model's own")] = Field(
+        (), description="Sides of the input to measure at, pixels."
+    )
+    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
+        "auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps."
+    )
+
+
+class InfoSettings(InfoGroup, CommandSettings):
+    """Settings of `ram info`."""
+
+    table: ClassVar[str] = "info"
+
+
+class ListGroup(BaseModel):
+    """List."""
+
+    what: Annotated[Listing | None, Flag(metavar="WHAT", positional=True)] = Field(
+        None, description="What to list; everything, if left out."
+    )
+
+
+class ListSettings(ListGroup, CommandSettings):
+    """Settings of `ram list`."""
+
+    table: ClassVar[str] = "list"
+
+
+SETTINGS: dict[str, type[CommandSettings]] = {
+    settings.table: settings
+    for settings in (
+        DemoSettings,
+        TrainSettings,
+        DistillSettings,
+        TestSettings,
+        ExportSettings,
+        InfoSettings,
+        ListSettings,
+    )
+}
+"""Every command and its settings."""

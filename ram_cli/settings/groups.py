@@ -1,0 +1,189 @@
+"""Groups of settings that commands share; the docstring of a group is its panel in help."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from ram_cli.settings.choices import Logger, Loss, Method, Optimizer, Pooling, Precision, Scheduler
+from ram_cli.settings.fields import (
+    AutoCount,
+    AutoSize,
+    Dataset,
+    Datasets,
+    Device,
+    Flag,
+    FolderPath,
+)
+
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+
+
+class MachineGroup(BaseModel):
+    """Machine."""
+
+    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
+        "auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps."
+    )
+    precision: Precision = Field("auto", description="Arithmetic of the networks.")
+    workers: AutoCount = Field(None, description="Processes that decode images; 0 = none.")
+
+
+class SeedGroup(BaseModel):
+    """Run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        1234, description="Start of every random draw."
+    )
+
+
+class RunGroup(SeedGroup):
+    """Run."""
+
+    output: Annotated[FolderPath | None, Flag(("directory",), shown="a new one under runs/")] = (
+        Field(None, description="Folder of the run.", exclude=True)
+    )
+    resume: Annotated[
+        FolderPath | None, Flag(("resume-student",), metavar="RUN", bare="newest")
+    ] = Field(None, description="Run folder to go on with; alone, the newest run.", exclude=True)
+    log_every: Annotated[PositiveInt, Flag(("print-freq",))] = Field(
+        10, description="Steps between two lines of the log."
+    )
+    log_with: Annotated[Logger, Flag(("logger",))] = Field(
+        "tensorboard", description="Log kept besides log.jsonl."
+    )
+    comment: str | None = Field(None, description="Remark kept with the run.")
+    save_every: Annotated[PositiveInt, Flag(("save-freq",))] = Field(
+        1, description="Epochs between two checkpoints."
+    )
+    checkpoint_minutes: PositiveFloat = Field(
+        5.0, description="Minutes between two checkpoints inside an epoch."
+    )
+
+
+class SplitGroup(BaseModel):
+    """Data."""
+
+    data_root: FolderPath = Field(Path("data"), description="Folder that holds the datasets.")
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="Start of the draw that splits the classes of a plain folder."
+    )
+    test_ratio: Ratio = Field(
+        0.5, description="Share of the classes of a plain folder kept for test."
+    )
+    val_ratio: Ratio = Field(0.5, description="Share of the training classes kept for validation.")
+    skip_unreadable: bool = Field(
+        False, description="Leave out images that cannot be decoded instead of stopping."
+    )
+
+
+class DataGroup(SplitGroup):
+    """Data."""
+
+    dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
+        description="Dataset to train on: cub, cars, sop or a folder."
+    )
+    val: bool = Field(
+        True, description="Hold classes back for validation; off, train on all of them."
+    )
+    val_every: Annotated[PositiveInt, Flag(("val-freq",))] = Field(
+        1, description="Epochs between two validations."
+    )
+    test_datasets: Annotated[Datasets, Flag(metavar="NAMES")] = Field(
+        (), description="Datasets to test on, once, after training."
+    )
+
+
+class EmbedderGroup(BaseModel):
+    """Network."""
+
+    pool: Pooling = Field("gem", description="Global pooling.")
+    whitening: Annotated[int, Field(ge=0), Flag(metavar="DIM")] = Field(
+        512, description="Outputs of the projection after pooling; 0 = no projection."
+    )
+    local_whitening: bool = Field(False, description="Project every position before pooling.")
+    regional: bool = Field(False, description="Pool over the regions of R-MAC.")
+    pretrained: Annotated[bool, Flag(negatives=("not-pretrained",))] = Field(
+        True, description="Start from ImageNet weights."
+    )
+
+
+class BackboneGroup(EmbedderGroup):
+    """Network."""
+
+    backbone: Annotated[str, Flag(("arch", "student"), metavar="NAME")] = Field(
+        description="Network to train: a timm or torchvision name, a folder or a file."
+    )
+    image_size: AutoSize = Field(None, description="Side of its input, pixels.")
+
+
+class DistillNetworksGroup(EmbedderGroup):
+    """Networks."""
+
+    teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
+        description="Gallery network: a folder, a file, a published or a Hub name."
+    )
+    student: Annotated[str, Flag(("student-path", "network-path", "arch"), metavar="NAME")] = Field(
+        description="Query network: the same kinds of name, or a backbone."
+    )
+    image_size: AutoSize = Field(
+        None, description="Side of the student's input, pixels; auto is half the teacher's."
+    )
+    teacher_image_size: AutoSize = Field(
+        None, description="Side of the teacher's input, pixels; auto is the teacher's own."
+    )
+
+
+class OptimisationGroup(BaseModel):
+    """Optimisation."""
+
+    epochs: PositiveInt = Field(200, description="Passes over the training images.")
+    images_per_epoch: Annotated[PositiveInt, Flag(("query-size",))] = Field(
+        8000, description="Images of one pass, at most."
+    )
+    batch_size: PositiveInt = Field(8, description="Images in a batch.")
+    accumulate: Annotated[PositiveInt, Flag(("update-every",))] = Field(
+        25, description="Batches in an optimiser step."
+    )
+    optimizer: Optimizer = Field("adamw", description="Optimiser.")
+    scheduler: Scheduler = Field("onecycle", description="Schedule of the learning rate.")
+    lr: PositiveFloat = Field(
+        1e-4, description="Peak learning rate; cub, cars and sop bring their own."
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
+    weight_decay: NonNegativeFloat = Field(1e-6, description="Weight decay.")
+    freeze_bn: bool = Field(True, description="Keep the statistics of batch normalisation.")
+
+
+class MetricLearningGroup(BaseModel):
+    """Metric learning."""
+
+    loss: Loss = Field("triplet", description="Loss.")
+    loss_margin: PositiveFloat = Field(0.7, description="Margin of the loss.")
+    images_per_class: Annotated[int, Field(ge=2)] = Field(
+        4, description="Images of a class in a batch."
+    )
+    negatives: Annotated[PositiveInt, Flag(("neg-num",))] = Field(
+        4, description="Negatives of an anchor."
+    )
+    pool_size: Annotated[int, Field(ge=2)] = Field(
+        20_000, description="Images that negatives are mined from, at most."
+    )
+
+
+class DistillationGroup(BaseModel):
+    """Distillation."""
+
+    method: Annotated[Method, Flag(("mode",))] = Field(
+        "coupled", description="How the student follows the teacher."
+    )
+    views: Annotated[PositiveInt, Flag(("pos-num",))] = Field(
+        8, description="Coupled views of an image."
+    )
+    lambda_ts: Annotated[NonNegativeFloat, Flag(("lam-1",))] = Field(
+        0.7, description="Weight of the teacher-student relations; presets as for lr."
+    )
+    lambda_ss: Annotated[NonNegativeFloat, Flag(("lam-2",))] = Field(
+        0.7, description="Weight of the student-student relations; presets as for lr."
+    )
+    mixup_alpha: NonNegativeFloat = Field(0.2, description="Beta parameter of mixup; 0 = no mixup.")
