@@ -1,1 +1,69 @@
-"""losses"""
+"""Losses, miners, and the tables of training losses and distillation methods."""
+
+from ram_cli.losses.distance_weighted import (
+    distance_weighted_negatives,
+    distance_weighted_probabilities,
+)
+from ram_cli.losses.distillation import (
+    PUBLISHED_EPSILON,
+    absolute_loss,
+    cosine_regression_loss,
+    coupled_loss,
+    relational_loss,
+)
+from ram_cli.losses.metric import (
+    contrastive_distance_loss,
+    contrastive_loss,
+    contrastive_plus_loss,
+    regression_loss,
+    triplet_loss,
+)
+from ram_cli.losses.miners import hardest_negatives, hardest_positives, teacher_ranked_pairs
+from ram_cli.losses.numerics import Reduction
+from ram_cli.losses.registry import (
+    LOSSES,
+    METHODS,
+    LossEntry,
+    MethodEntry,
+    find_loss,
+    find_method,
+)
+from ram_cli.losses.relations import darkrank_loss, rkd_loss, rkd_parts
+from ram_cli.losses.softmax import (
+    distance_cross_entropy_loss,
+    multi_similarity_loss,
+    vector_cross_entropy_loss,
+)
+from ram_cli.losses.symmetric import symmetric_batch_loss
+
+__all__ = [
+    "LOSSES",
+    "METHODS",
+    "PUBLISHED_EPSILON",
+    "LossEntry",
+    "MethodEntry",
+    "Reduction",
+    "absolute_loss",
+    "contrastive_distance_loss",
+    "contrastive_loss",
+    "contrastive_plus_loss",
+    "cosine_regression_loss",
+    "coupled_loss",
+    "darkrank_loss",
+    "distance_cross_entropy_loss",
+    "distance_weighted_negatives",
+    "distance_weighted_probabilities",
+    "find_loss",
+    "find_method",
+    "hardest_negatives",
+    "hardest_positives",
+    "multi_similarity_loss",
+    "regression_loss",
+    "relational_loss",
+    "rkd_loss",
+    "rkd_parts",
+    "symmetric_batch_loss",
+    "teacher_ranked_pairs",
+    "triplet_loss",
+    "vector_cross_entropy_loss",
+]

@@ -1,0 +1,117 @@
+"""Negatives drawn evenly over all distances (Wu et al., ICCV 2017, distance-weighted sampling).
+
+Letters: Q queries, N images of the pool, D embedding dimension.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ram_cli.errors import DataError
+from ram_cli.losses.pools import (
+    BLOCK_SCORES,
+    Labels,
+    Positions,
+    blocks,
+    check_labels,
+    check_vectors,
+    too_few_negatives,
+)
+
+
+def distance_weighted_probabilities(
+    distances: NDArray[np.float64],
+    dimension: int,
+    allowed: NDArray[np.bool_],
+    *,
+    minimum_distance: float = 0.5,
+    floor: float = 1e-6,
+) -> NDArray[np.float64]:
+    """Probability of every pool image to become a negative, by the inverse density of distances.
+
+    Pairwise distances d of points on the unit sphere have density ∝ d^(D−2) (1 − d²/4)^((D−3)/2)
+    (Wu et al., ICCV 2017, equation 4); its inverse spans e^±1000 at D = 512, so weights are formed
+    as logarithms relative to the largest of each row.
+
+    Args:
+        distances: `[Q, N]` Euclidean distances of unit vectors, 0 to 2.
+        dimension: D, at least 2.
+        allowed: `[Q, N]`, false where an image can not be a negative; its probability is zero.
+        minimum_distance: Smaller distances count as this one.
+        floor: Added to every allowed weight, the largest being 1: no image is out of reach.
+
+    Returns:
+        `[Q, N]`; every row sums to one.
+
+    Raises:
+        DataError: A row allows nothing.
+    """
+    empty = np.flatnonzero(~allowed.any(axis=1))
+    if len(empty):
+        raise DataError(
+            f"query {empty[0]} has no possible negative among {distances.shape[1]} pool images: "
+            "enlarge the pool or add classes"
+        )
+    squares = np.square(np.maximum(distances, minimum_distance), dtype=np.float64)
+    # Opposite points (d = 2) have density zero for D > 3: stay a little away from them.
+    outer = np.log(np.maximum(1.0 - squares / 4.0, 1e-8))
+    weights = (2.0 - dimension) / 2.0 * np.log(squares) - (dimension - 3.0) / 2.0 * outer
+    weights[~allowed] = -np.inf
+    weights -= weights.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights += floor * allowed
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+def distance_weighted_negatives(
+    query: Tensor,
+    pool: Tensor,
+    query_labels: Labels,
+    pool_labels: Labels,
+    count: int,
+    generator: np.random.Generator,
+    *,
+    minimum_distance: float = 0.5,
+    block_scores: int = BLOCK_SCORES,
+) -> Positions:
+    """Draw negatives of other classes, spread over all distances (Wu et al., ICCV 2017).
+
+    The negatives of a query differ from one another unless the pool holds fewer than `count`.
+
+    Args:
+        query: `[Q, D]` unit vectors.
+        pool: `[N, D]` unit vectors.
+        query_labels: `[Q]` class of every query.
+        pool_labels: `[N]` class of every pool image, in the order of its vectors.
+        count: Negatives per query.
+        generator: Source of randomness; queries draw from it in their order.
+        minimum_distance: Smaller distances count as this one.
+        block_scores: Most scores held at once.
+
+    Returns:
+        Positions in the pool `[Q, count]`.
+
+    Raises:
+        DataError: A query has no possible negative.
+        ModelError: Labels and vectors do not pair.
+        TrainingError: A vector is not finite.
+    """
+    check_vectors(query=query, pool=pool)
+    check_labels(query=(query, query_labels), pool=(pool, pool_labels))
+    found = np.empty((len(query), count), dtype=np.int64)
+    for rows in blocks(len(query), len(pool), block_scores):
+        allowed = query_labels[rows, None] != pool_labels[None]
+        for row, possible in enumerate(allowed.any(axis=1), start=rows.start):
+            if not possible:
+                raise too_few_negatives(row, query_labels, 0, count)
+        # Cancellation is harmless here: it only reaches distances below `minimum_distance`.
+        cosines = (query[rows].to(pool) @ pool.T).cpu().numpy().astype(np.float64)
+        distances = np.sqrt(np.maximum(2.0 - 2.0 * cosines, 0.0))
+        shares = distance_weighted_probabilities(
+            distances, pool.shape[1], allowed, minimum_distance=minimum_distance
+        )
+        enough = allowed.sum(axis=1) >= count
+        for row, (share, differ) in enumerate(zip(shares, enough, strict=True), start=rows.start):
+            found[row] = generator.choice(len(pool), size=count, replace=not differ, p=share)
+    return found
