@@ -1,4 +1,4 @@
-"""From uint8 images to what a network eats: normalisation and multi-scale resizing."""
+"""From pixels to what a network eats: normalisation and multi-scale resizing."""
 
 import torch
 from torch import Tensor
@@ -11,18 +11,23 @@ def normalise(images: Tensor, spec: InputSpec, dtype: torch.dtype = torch.float3
     """Scale to 0..1, subtract the mean and divide by the standard deviation of `spec`.
 
     Args:
-        images: uint8 `[..., 3, H, W]`, RGB.
+        images: RGB in 0..255, uint8 or float32, `[..., 3, H, W]`.
         spec: Whose mean and std to use; its size is not looked at.
         dtype: Floating type of the result. The arithmetic is float32 whatever it is.
 
     Returns:
         `[..., 3, H, W]` on the device of `images`; channels_last in memory when 4-d.
     """
-    mean = torch.tensor(spec.mean, dtype=torch.float32, device=images.device)[:, None, None]
-    std = torch.tensor(spec.std, dtype=torch.float32, device=images.device)[:, None, None]
+    std = torch.tensor(spec.std, dtype=torch.float64)
+    offset = torch.tensor(spec.mean, dtype=torch.float64) / std
+    factor = 1 / (255 * std)
+    factor, offset = (
+        values.float()[:, None, None].to(images.device, non_blocking=True)
+        for values in (factor, offset)
+    )
     if images.dim() == 4:
         images = images.contiguous(memory_format=torch.channels_last)
-    return images.float().div_(255).sub_(mean).div_(std).to(dtype)
+    return images.mul(factor).sub_(offset).to(dtype)
 
 
 def resize_batch(images: Tensor, scale: float) -> Tensor:
@@ -39,6 +44,6 @@ def resize_batch(images: Tensor, scale: float) -> Tensor:
         return images
     height, width = images.shape[-2:]
     if min(height, width) * scale < 1:
-        size = (max(1, int(height * scale)), max(1, int(width * scale)))
+        size = max(1, int(height * scale)), max(1, int(width * scale))
         return interpolate(images, size=size, mode="bilinear", align_corners=False)
     return interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)

@@ -1,0 +1,150 @@
+"""Coupled views: the same random region and recolouring at the sizes of student and teacher.
+
+Per image, `K` draws of RandomResizedCrop, flip and ColorJitter, then mixup with one other image
+that got the same draw; student and teacher see the result at their own sizes (RAML, arXiv
+2210.05463, section 3.3). The partner is cropped at the same place relative to its own size.
+
+On the CPU path a worker finishes the views. On the device path it only cuts and resizes both
+images, and `CoupledBatch.inputs` recolours and mixes them on the accelerator.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from ram_cli.views.batch import CoupledSample
+from ram_cli.views.draw import Draws, draw_views, pixel_box, smallest_crop
+from ram_cli.views.loading import ImageLoader
+from ram_cli.views.photometric import Photometric
+from ram_cli.views.resize import crop, resize
+from ram_cli.views.spec import ViewKey
+
+if TYPE_CHECKING:
+    from ram_cli.datasets import ImageSet
+
+Pixels = NDArray[np.uint8]
+
+_UNUSED: Pixels = np.zeros((0, 0, 3), np.uint8)
+
+
+class CoupledViews(Dataset[CoupledSample]):
+    """Coupled views of an image set; an item is asked for by its `ViewKey`.
+
+    Args:
+        images: The images; a box is cropped first.
+        student_size: `Q` in pixels.
+        teacher_size: `R` in pixels.
+        views: `K`.
+        seed: Seed of the run.
+        mixup_alpha: Both parameters of the Beta distribution of the mixup weight; 0 for no mixup.
+        on_device: Leave recolouring and mixing to `CoupledBatch.inputs`.
+        cache_bytes: Most bytes of decoded pixels to keep per worker, see `ImageLoader`.
+    """
+
+    def __init__(
+        self,
+        images: "ImageSet",
+        student_size: int,
+        teacher_size: int,
+        views: int,
+        seed: int,
+        mixup_alpha: float = 0.2,
+        on_device: bool = False,
+        cache_bytes: int = 0,
+    ) -> None:
+        self.sizes, self.views, self.seed = (student_size, teacher_size), views, seed
+        self.mixup_alpha, self.on_device = mixup_alpha, on_device
+        self._loader = ImageLoader(images, smallest_crop(max(self.sizes)), cache_bytes)
+        if not on_device:
+            load_kernels()  # compiled once here, not again in every worker
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getitem__(self, key: ViewKey) -> CoupledSample:
+        """The views of one item; raises UnreadableImageError."""
+        anchor = self._loader.load(key.image)
+        height, width = anchor.shape[:2]
+        draws = draw_views(key, self.seed, self.views, height, width, mixup_alpha=self.mixup_alpha)
+        partner = self._loader.load(key.partner) if (draws.weights < 1).any() else anchor
+        make = device_crops if self.on_device else finished_views
+        student, teacher = make(draws, anchor, partner, self.sizes)
+        return CoupledSample(
+            torch.from_numpy(student),
+            torch.from_numpy(teacher),
+            torch.tensor(key.image),
+            Photometric.of(draws) if self.on_device else None,
+        )
+
+
+def load_kernels() -> None:
+    """Import, and if need be compile, the kernels of the CPU path."""
+    import ram_cli.views.kernels  # noqa: F401
+
+
+def finished_views(
+    draws: Draws, anchor: Pixels, partner: Pixels, sizes: tuple[int, int]
+) -> tuple[Pixels, Pixels]:
+    """Apply draws to an anchor and its partner, on the CPU.
+
+    Args:
+        draws: `K` draws.
+        anchor: uint8 `[H, W, 3]`.
+        partner: uint8 `[H', W', 3]`; read only where a weight is below 1.
+        sizes: `Q` and `R` in pixels.
+
+    Returns:
+        uint8 `[K, 3, Q, Q]` and `[K, 3, R, R]`. Each is rounded twice, halves up: after resizing,
+        and at the end.
+    """
+    from ram_cli.views.kernels import jitter_mix
+
+    views = tuple(np.empty((len(draws.flips), 3, size, size), np.uint8) for size in sizes)
+    for k, weight in enumerate(draws.weights):
+        pairs = _cut(draws, k, anchor, partner, sizes)
+        for view, (of_anchor, of_partner) in zip(views, pairs, strict=True):
+            jitter_mix(
+                of_anchor,
+                of_partner,
+                weight,
+                draws.order[k],
+                draws.factors[k],
+                draws.flips[k],
+                view[k],
+            )
+    return views[0], views[1]
+
+
+def device_crops(
+    draws: Draws, anchor: Pixels, partner: Pixels, sizes: tuple[int, int]
+) -> tuple[Pixels, Pixels]:
+    """Cut and resize only: uint8 `[K, 2, Q, Q, 3]` and `[K, 2, R, R, 3]`, anchor then partner.
+
+    An image of weight 0 is left black. Arguments as in `finished_views`.
+    """
+    crops = tuple(np.zeros((len(draws.flips), 2, size, size, 3), np.uint8) for size in sizes)
+    for k in range(len(draws.flips)):
+        pairs = _cut(draws, k, anchor, partner, sizes)
+        for target, pair in zip(crops, pairs, strict=True):
+            for slot, pixels in enumerate(pair):
+                if pixels is not _UNUSED:
+                    target[k, slot] = pixels
+    return crops[0], crops[1]
+
+
+def _cut(
+    draws: Draws, k: int, anchor: Pixels, partner: Pixels, sizes: tuple[int, int]
+) -> list[list[Pixels]]:
+    """Crops of draw `k` by size, then by anchor and partner; `_UNUSED` for an image of weight 0."""
+    weight = draws.weights[k]
+    regions = [
+        crop(image, pixel_box(draws.boxes[k], *image.shape[:2])) if used else _UNUSED
+        for image, used in ((anchor, weight > 0), (partner, weight < 1))
+    ]
+    return [
+        [region if region is _UNUSED else resize(region, size) for region in regions]
+        for size in sizes
+    ]
