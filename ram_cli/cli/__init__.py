@@ -1,1 +1,1 @@
-"""cli"""
+"""The command line: a thin door in front of the recipes."""

@@ -24,8 +24,8 @@ from ram_cli.settings.commands import (
     TestSettings,
     TrainSettings,
 )
-from ram_cli.settings.faults import choices_of, did_you_mean, label_of
-from ram_cli.settings.fields import Flag, Repeated, flag_of
+from ram_cli.settings.faults import did_you_mean, label_of
+from ram_cli.settings.fields import Flag, Repeated, choices_of, flag_of, kinds_of, takes_auto
 from ram_cli.settings.presets import PRESETS
 from ram_cli.settings.sources import newest_run
 
@@ -56,7 +56,9 @@ __all__ = [
     "choices_of",
     "did_you_mean",
     "flag_of",
+    "kinds_of",
     "label_of",
     "newest_run",
+    "takes_auto",
     "unknown_variables",
 ]

@@ -1,11 +1,13 @@
 """The base of every command's settings: four sources above the defaults, all faults at once."""
 
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import tomli_w
 from pydantic import Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ram_cli.errors import ConfigError
@@ -27,7 +29,7 @@ PREFIX = "RAM_"
 
 
 class CommandSettings(BaseSettings):
-    """Settings file."""
+    """General."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -64,6 +66,22 @@ class CommandSettings(BaseSettings):
         return field_names(cls.model_fields)
 
     @classmethod
+    def ordered(cls) -> dict[str, FieldInfo]:
+        """Return the fields group by group, in the order the class lists its groups."""
+        places = {group: place for place, group in enumerate(cls.__mro__)}
+
+        def place(name: str) -> tuple[int, int]:
+            return places[cls.panel(name)], places[_declaring(cls, name)]
+
+        return {name: cls.model_fields[name] for name in sorted(cls.model_fields, key=place)}
+
+    @classmethod
+    def panel(cls, name: str) -> type:
+        """Return the group, nearest the command, that a field is shown with."""
+        title = inspect.getdoc(_declaring(cls, name))
+        return next(group for group in cls.__mro__[1:] if inspect.getdoc(group) == title)
+
+    @classmethod
     def load(
         cls, flags: Mapping[str, Any] | None = None, faults: Sequence[str] = (), **values: Any
     ) -> Self:
@@ -91,13 +109,14 @@ class CommandSettings(BaseSettings):
 
         Where the run lies and what it goes on from are left out, so that a repetition is a new run.
         """
-        values = self.model_dump(mode="json", exclude_none=True)
-        automatic = {
-            name: AUTO
-            for name, field in type(self).model_fields.items()
-            if takes_auto(field) and getattr(self, name) is None
+        plain = self.model_dump(mode="json")
+        values = {
+            name: AUTO if plain[name] is None and takes_auto(field) else plain[name]
+            for name, field in self.ordered().items()
+            if name in plain
         }
-        return tomli_w.dumps({self.table: values | automatic})
+        told = {name: value for name, value in values.items() if value is not None}
+        return tomli_w.dumps({self.table: told})
 
     @field_validator("resume", mode="before", check_fields=False)
     @classmethod
@@ -106,7 +125,7 @@ class CommandSettings(BaseSettings):
             return None
         run = resumed_run(value, cls.table)
         if run is None and str(value) == NEWEST:
-            raise ValueError(f"there is no run of ram {cls.table} under {RUNS}/ to go on with")
+            raise ValueError(f"names no run: there is none of ram {cls.table} under {RUNS}/")
         if run is None:
             raise ValueError(f"is not a run folder: it has no {RUN_FILE}")
         return run
@@ -122,6 +141,10 @@ class CommandSettings(BaseSettings):
             tables = ", ".join(f"[{name}]" for name in document) or "no table at all"
             raise ValueError(f"has no table [{cls.table}]; it has {tables}")
         return path
+
+
+def _declaring(settings: type, name: str) -> type:
+    return next(base for base in settings.__mro__ if name in inspect.get_annotations(base))
 
 
 def unknown_variables(environment: Mapping[str, str], fields: Collection[str]) -> list[str]:

@@ -79,7 +79,7 @@ class DistillSettings(
 
 
 class EvaluationNetworksGroup(BaseModel):
-    """Networks."""
+    """Network."""
 
     student: Annotated[
         str | None,
@@ -113,11 +113,11 @@ class EvaluationDataGroup(SplitGroup):
 class ProtocolGroup(BaseModel):
     """Protocol."""
 
-    sym: bool = Field(
-        False, description="Test the student against itself; also done without --asym."
+    sym: Annotated[bool, Flag(shown="on, unless --asym is given")] = Field(
+        False, description="Test the student alone, as query and as gallery network."
     )
-    asym: bool = Field(
-        False, description="Test the student against the teacher; also done with a --teacher."
+    asym: Annotated[bool, Flag(shown="on, if a --teacher is given")] = Field(
+        False, description="Test queries by the student in the gallery of the teacher."
     )
     scales: Annotated[Scales, Flag(("multiscale",), metavar="LIST")] = Field(
         (1.0,), description="Scales to average over; numbers, sqrt(…), / and **."

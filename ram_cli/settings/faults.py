@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ram_cli.settings.fields import flag_of
+from ram_cli.settings.choices import CommandName
+from ram_cli.settings.fields import choices_of, flag_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -19,14 +20,8 @@ if TYPE_CHECKING:
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 3) -> str:
     """Return "; did you mean …?" with the names closest to `word`, or nothing."""
-    close = get_close_matches(word, list(known), n=most, cutoff=0.5)
+    close = get_close_matches(word, list(known), n=most, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """Return the names a field admits; empty where its values are not a list of names."""
-    kinds = (field.annotation, *get_args(field.annotation))
-    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
 def label_of(name: str, field: FieldInfo) -> str:
@@ -89,8 +84,6 @@ def _reason(detail: "ErrorDetails") -> str:
 
 def _stray(name: str, settings: type["CommandSettings"]) -> str:
     """Word what a settings file, or a caller, holds under a name that no field has."""
-    from ram_cli.settings.choices import CommandName
-
     if name.startswith("["):
         close = did_you_mean(name[1:-1], get_args(CommandName))
         return f"the settings file has an unknown table {name}{close}"

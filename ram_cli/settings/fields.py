@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ class Flag:
     Attributes:
         aliases: Further names that mean the same, without dashes, as flags and as keys of a file.
         negatives: Names of flags that set a boolean field to false, besides `--no-<name>`.
+        denial: What `--no-<name>` does, for a field that is on unless denied.
         metavar: What stands for the value in help.
         shown: The default as help words it, where the value itself says little.
         positional: Whether the value is given by place instead of by flag.
@@ -30,6 +31,7 @@ class Flag:
 
     aliases: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
+    denial: str = ""
     metavar: str = ""
     shown: str = ""
     positional: bool = False
@@ -39,6 +41,22 @@ class Flag:
 def flag_of(field: FieldInfo) -> Flag:
     """Return what `field` says about its flag."""
     return next((extra for extra in field.metadata if isinstance(extra, Flag)), Flag())
+
+
+def kinds_of(annotation: object) -> tuple[object, ...]:
+    """Return the plain types inside an annotation such as `Annotated[int, …] | None`."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal or not arguments:
+        return (annotation,)
+    if get_origin(annotation) is Annotated:
+        return kinds_of(arguments[0])
+    return tuple(kind for argument in arguments for kind in kinds_of(argument))
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the names a field admits; empty where its values are not a list of names."""
+    kinds = kinds_of(field.annotation)
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
 def _auto(value: object) -> object:

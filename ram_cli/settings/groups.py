@@ -81,10 +81,11 @@ class DataGroup(SplitGroup):
     """Data."""
 
     dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
-        description="Dataset to train on: cub, cars, sop or a folder."
+        description="Dataset to train on: a folder, or cub, cars or sop, which bring their "
+        "published rate, weights and sizes."
     )
-    val: bool = Field(
-        True, description="Hold classes back for validation; off, train on all of them."
+    val: Annotated[bool, Flag(denial="Train on all classes, with none held back.")] = Field(
+        True, description="Hold classes back for validation."
     )
     val_every: Annotated[PositiveInt, Flag(("val-freq",))] = Field(
         1, description="Epochs between two validations."
@@ -103,9 +104,9 @@ class EmbedderGroup(BaseModel):
     )
     local_whitening: bool = Field(False, description="Project every position before pooling.")
     regional: bool = Field(False, description="Pool over the regions of R-MAC.")
-    pretrained: Annotated[bool, Flag(negatives=("not-pretrained",))] = Field(
-        True, description="Start from ImageNet weights."
-    )
+    pretrained: Annotated[
+        bool, Flag(negatives=("not-pretrained",), denial="Start from random weights.")
+    ] = Field(True, description="Start from ImageNet weights.")
 
 
 class BackboneGroup(EmbedderGroup):
@@ -118,7 +119,7 @@ class BackboneGroup(EmbedderGroup):
 
 
 class DistillNetworksGroup(EmbedderGroup):
-    """Networks."""
+    """Network."""
 
     teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
         description="Gallery network: a folder, a file, a published or a Hub name."
@@ -147,12 +148,12 @@ class OptimisationGroup(BaseModel):
     )
     optimizer: Optimizer = Field("adamw", description="Optimiser.")
     scheduler: Scheduler = Field("onecycle", description="Schedule of the learning rate.")
-    lr: PositiveFloat = Field(
-        1e-4, description="Peak learning rate; cub, cars and sop bring their own."
-    )
+    lr: PositiveFloat = Field(1e-4, description="Peak learning rate.")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Momentum of sgd.")
     weight_decay: NonNegativeFloat = Field(1e-6, description="Weight decay.")
-    freeze_bn: bool = Field(True, description="Keep the statistics of batch normalisation.")
+    freeze_bn: Annotated[bool, Flag(denial="Update the statistics of batch normalisation.")] = (
+        Field(True, description="Keep the statistics of batch normalisation.")
+    )
 
 
 class MetricLearningGroup(BaseModel):
@@ -181,9 +182,9 @@ class DistillationGroup(BaseModel):
         8, description="Coupled views of an image."
     )
     lambda_ts: Annotated[NonNegativeFloat, Flag(("lam-1",))] = Field(
-        0.7, description="Weight of the teacher-student relations; presets as for lr."
+        0.7, description="Weight of the teacher-student relations."
     )
     lambda_ss: Annotated[NonNegativeFloat, Flag(("lam-2",))] = Field(
-        0.7, description="Weight of the student-student relations; presets as for lr."
+        0.7, description="Weight of the student-student relations."
     )
     mixup_alpha: NonNegativeFloat = Field(0.2, description="Beta parameter of mixup; 0 = no mixup.")

@@ -1,0 +1,144 @@
+"""Builds the Typer app for one call: only the command that is asked for is fitted with options."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ram_cli.errors import ConfigError, Interrupted
+from ram_cli.version import __version__
+
+if TYPE_CHECKING:
+    from ram_cli.cli.console import Report
+
+Body = Callable[[Any, Any], "Report"]
+"""A command: settings and a reporter in, a report out."""
+
+QUIET_VARIABLES = {"TF_CPP_MIN_LOG_LEVEL": "3", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+
+
+def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[typer.Typer, list[str]]:
+    """Return the app and the arguments to call it with.
+
+    Args:
+        commands: Every command, by name.
+        words: The command line as typed.
+
+    Raises:
+        ConfigError: No command has the name that was typed.
+    """
+    place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    name = words[place] if place < len(words) else None
+    if name is not None and name not in commands:
+        from ram_cli.settings import did_you_mean
+
+        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, commands)}")
+    app = typer.Typer(name="ram", rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    app.callback(epilog="Begin with **ram demo**; every command explains itself with **--help**.")(
+        _root
+    )
+    completing = "_RAM_COMPLETE" in os.environ
+    arguments = ["--help" if word == "-h" else word for word in words[: place + 1]] or ["--help"]
+    for command, body in commands.items():
+        function: Callable[..., None] = _stand_in
+        if command == name or completing:
+            function, accepted = _fitted(command, body, words[place + 1 :])
+            arguments += accepted
+        app.command(command, help=body.__doc__)(function)
+    return app, arguments
+
+
+def wants_debug(words: Sequence[str]) -> bool:
+    """Whether the call, or `RAM_DEBUG`, asks for tracebacks and the remarks of the libraries."""
+    return "--debug" in words or bool(os.environ.get("RAM_DEBUG"))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ram {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Retrieve images with a cheap query network and a strong gallery network."""
+
+
+def _stand_in() -> None:
+    """Hold the place of a command that was not asked for."""
+
+
+def _fitted(name: str, body: Body, words: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
+    """Return a command with its options, and the arguments it is to be called with."""
+    from ram_cli.cli.arguments import read_arguments
+    from ram_cli.cli.options import command_function
+    from ram_cli.settings import SETTINGS
+
+    settings = SETTINGS[name]
+    read = read_arguments(words, settings)
+
+    def run(values: dict[str, Any], as_json: bool) -> None:
+        _run(name, body, values, read.faults, as_json=as_json, debug=wants_debug(words))
+
+    asks_for_help = "--help" in read.accepted
+    return command_function(settings, run), ["--help"] if asks_for_help else read.accepted
+
+
+def _run(
+    name: str,
+    body: Body,
+    values: dict[str, Any],
+    faults: Sequence[str],
+    *,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Resolve the settings, do the work, print the report."""
+    from ram_cli.cli.console import ConsoleReporter, show
+    from ram_cli.settings import SETTINGS, unknown_variables
+
+    reporter = ConsoleReporter()
+    fields = {field for settings in SETTINGS.values() for field in settings.model_fields}
+    for remark in unknown_variables(os.environ, fields):
+        reporter.warn(remark)
+    settings = SETTINGS[name].load(values, faults)
+    if settings.config is not None and "config" not in values:
+        reporter.note(f"settings from {settings.config}")
+    try:
+        with _quiet(debug), redirect_stdout(sys.stderr):
+            report = body(settings, reporter)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped on request") from None
+    show(report, as_json=as_json, reporter=reporter)
+
+
+@contextmanager
+def _quiet(debug: bool) -> Iterator[None]:
+    """Keep the remarks of the libraries from the terminal, unless a person wants them."""
+    if debug:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        yield
+        return
+    for variable, value in QUIET_VARIABLES.items():
+        os.environ.setdefault(variable, value)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,127 @@
+"""The `ram` command: a table of contents, and the one place where errors become messages."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from ram_cli.cli.app import Body, build_app, wants_debug
+from ram_cli.errors import Interrupted, RamError
+
+if TYPE_CHECKING:
+    from ram_cli.cli.console import Report
+    from ram_cli.progress import Reporter
+    from ram_cli.settings import (
+        DemoSettings,
+        DistillSettings,
+        ExportSettings,
+        InfoSettings,
+        ListSettings,
+        TestSettings,
+        TrainSettings,
+    )
+
+
+def demo(settings: "DemoSettings", reporter: "Reporter") -> "Report":
+    """Train a teacher and a small student, and compare them."""
+    from ram_cli.recipes.demo import run_demo
+
+    return run_demo(settings, reporter)
+
+
+def train(settings: "TrainSettings", reporter: "Reporter") -> "Report":
+    """Train a network, such as a teacher, by metric learning."""
+    from ram_cli.recipes.train import run_train
+
+    return run_train(settings, reporter)
+
+
+def distill(settings: "DistillSettings", reporter: "Reporter") -> "Report":
+    """Train a cheap student into the embedding space of a teacher."""
+    from ram_cli.recipes.distill import run_distill
+
+    return run_distill(settings, reporter)
+
+
+def test(settings: "TestSettings", reporter: "Reporter") -> "Report":
+    """Measure retrieval by one network, or by a student and a teacher."""
+    from ram_cli.recipes.test import run_test
+
+    return run_test(settings, reporter)
+
+
+def export(settings: "ExportSettings", reporter: "Reporter") -> "Report":
+    """Write a model folder that others can load."""
+    from ram_cli.recipes.export import run_export
+
+    return run_export(settings, reporter)
+
+
+def info(settings: "InfoSettings", reporter: "Reporter") -> "Report":
+    """Describe a model: parameters, multiply-adds, latency."""
+    from ram_cli.recipes.info import run_info
+
+    return run_info(settings, reporter)
+
+
+def list_(settings: "ListSettings", reporter: "Reporter") -> "Report":
+    """List what has a name: datasets, models, methods and more."""
+    from ram_cli.recipes.listing import run_list
+
+    return run_list(settings, reporter)
+
+
+COMMANDS: dict[str, Body] = {
+    "demo": demo,
+    "train": train,
+    "distill": distill,
+    "test": test,
+    "export": export,
+    "info": info,
+    "list": list_,
+}
+"""Every command, in the order help shows them."""
+
+MEMORY_HINT = "Lower --batch-size, --views or --image-size."
+OUT_OF_MEMORY = {
+    "OutOfMemoryError": f"the device is out of memory. {MEMORY_HINT}",
+    "MemoryError": f"the machine is out of memory. {MEMORY_HINT}",
+}
+"""Advice by the name of the exception: naming torch's own here would load torch."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; expected failures become one line on stderr and an exit code.
+
+    Args:
+        argv: Words of the call; those of the process, if left out.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its code
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app, arguments = build_app(COMMANDS, words)
+        app(args=arguments, prog_name="ram")
+    except KeyboardInterrupt:
+        sys.exit(Interrupted.exit_code)
+    except Interrupted as error:
+        _stop(str(error), error, words, kind="stopped")
+    except RamError as error:
+        _stop(str(error), error, words)
+    except OSError as error:
+        _stop(f"{error.strerror or error}: {error.filename or 'no file named'}", error, words)
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
+        name = type(error).__name__
+        unknown = f"internal error: {name}: {error}. Run again with --debug to see where."
+        _stop(OUT_OF_MEMORY.get(name, unknown), error, words)
+
+
+def _stop(message: str, error: Exception, words: Sequence[str], kind: str = "error") -> NoReturn:
+    """Print why the command ends, with a traceback if a person asked for one, and exit."""
+    from ram_cli.cli.console import ConsoleReporter
+
+    if wants_debug(words):
+        traceback.print_exception(error)
+    ConsoleReporter().fail(message, kind)
+    sys.exit(error.exit_code if isinstance(error, RamError) else 1)
