@@ -17,7 +17,7 @@ def build_optimiser(
     name: str,
     lr: float,
     weight_decay: float,
-    momentum: float = 0.9,
+    momentum: float,
 ) -> Optimizer:
     """Build an optimiser over parameter groups.
 

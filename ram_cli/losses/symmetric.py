@@ -18,8 +18,8 @@ def symmetric_batch_loss(
     embeddings: Tensor,
     labels: Tensor,
     negatives: Tensor,
-    loss: str = "triplet",
-    margin: float = 0.7,
+    loss: str,
+    margin: float,
     reduction: Literal["mean", "sum"] = "mean",
 ) -> dict[str, Tensor]:
     """Loss of a batch whose anchors take all other images of their class as positives.

@@ -1,0 +1,66 @@
+from typing import get_args
+
+import pytest
+import torch
+from losses_golden import seeded, unit
+
+from ram_cli import losses
+from ram_cli.errors import ConfigError
+from ram_cli.losses import LOSSES, METHODS, find_loss, find_method
+from ram_cli.settings.choices import PUBLISHED_METHODS, LossName, MethodName
+
+
+def test_keys_are_the_choices_of_the_settings():
+    assert tuple(LOSSES) == get_args(LossName)
+    assert tuple(METHODS) == get_args(MethodName)
+
+
+def test_rows_hold_what_they_are_filed_under():
+    for table in (LOSSES, METHODS):
+        for name, entry in table.items():
+            assert entry.name == name
+            assert entry.description.endswith(".")
+            assert entry.description.count(".") == 1
+
+
+def test_aliases_are_found_and_clash_with_nothing():
+    for published, method in PUBLISHED_METHODS.items():
+        assert find_method(published) is METHODS[method]
+    assert find_loss("sym") is LOSSES["triplet"]
+    assert find_loss("std") is LOSSES["contrastive"]
+    for table in (LOSSES, METHODS):
+        names = [name for entry in table.values() for name in (entry.name, *entry.aliases)]
+        assert len(names) == len(set(names))
+
+
+def test_an_unknown_name_lists_the_closest():
+    with pytest.raises(ConfigError, match="triplet"):
+        find_loss("tripplet")
+    with pytest.raises(ConfigError, match="coupled"):
+        find_method("cuppled")
+    with pytest.raises(ConfigError, match="cosine-regression"):
+        find_method("xyz")
+
+
+def test_functions_take_what_the_tables_say():
+    student, teacher = unit(seeded(), 2, 3, 8), unit(seeded(1), 2, 3, 8)
+    for method in METHODS.values():
+        weights = dict.fromkeys(method.weights, 0.5)
+        assert torch.isfinite(method.function(student, teacher, **weights)["loss"])
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    for loss in LOSSES.values():
+        value = loss.function(student[:, 0], student, teacher, 0.7, "none", positive_mask=mask)
+        assert value.shape == (2,)
+
+
+def test_public_names():
+    assert {
+        "absolute_loss",
+        "relational_loss",
+        "triplet_loss",
+        "contrastive_loss",
+        "multi_similarity_loss",
+        "rkd_loss",
+        "darkrank_loss",
+    } <= set(losses.__all__)
+    assert all(hasattr(losses, name) for name in losses.__all__)
