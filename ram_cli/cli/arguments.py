@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from ram_cli.settings import CommandSettings, did_you_mean, flag_of
 
-PLAIN_FLAGS = ("--json", "--debug", "--help", "-h")
-"""Flags of every command that hold no setting."""
+PLAIN_FLAGS = {"--json": "--json", "--debug": "--debug", "--help": "--help", "-h": "--help"}
+"""Flags of every command that hold no setting, and the spelling that Typer knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Arguments:
 
 def known_flags(settings: type[CommandSettings]) -> dict[str, KnownFlag]:
     """Return every spelling of every flag of a command, published ones included."""
-    known = {flag: KnownFlag(flag, takes_value=False) for flag in PLAIN_FLAGS}
+    known = {typed: KnownFlag(flag, takes_value=False) for typed, flag in PLAIN_FLAGS.items()}
     for name, info in settings.model_fields.items():
         flag = flag_of(info)
         if flag.positional:

@@ -1,6 +1,7 @@
 """The base of every command's settings: four sources above the defaults, all faults at once."""
 
 import inspect
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -135,9 +136,11 @@ class CommandSettings(BaseSettings):
     def _usable_file(cls, path: Path | None) -> Path | None:
         if path is None:
             return None
+        for_all_commands = (str(LOCAL_FILE), os.environ.get(f"{PREFIX}CONFIG"))
+        must_serve_this_one = str(path) not in for_all_commands
         path = path.expanduser()
         document = read_document(path)
-        if cls.table not in document and path != LOCAL_FILE:
+        if cls.table not in document and must_serve_this_one:
             tables = ", ".join(f"[{name}]" for name in document) or "no table at all"
             raise ValueError(f"has no table [{cls.table}]; it has {tables}")
         return path

@@ -30,6 +30,8 @@ def _number(node: ast.expr) -> float:
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return float(value)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_number(operand)
         case ast.BinOp(left=left, op=ast.Div(), right=right):
             return _number(left) / _number(right)
         case ast.BinOp(left=left, op=ast.Pow(), right=right):

@@ -1,6 +1,7 @@
 """Where values come from below flags and variables: a settings file, then the dataset's preset."""
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -99,7 +100,7 @@ class FileSource(PydanticBaseSettingsSource):
             return {}
         names = self.settings_cls.names()
         table_values = values if isinstance(values, dict) else {}
-        return {"config": path} | strays | _by_field(table_values, names)
+        return {"config": path} | strays | _by_field(table_values, names, set(names.values()))
 
     def _path(self, table: str) -> Path | None:
         named = self.current_state.get("config")
@@ -135,12 +136,14 @@ def field_names(fields: dict[str, FieldInfo]) -> dict[str, str]:
     return names
 
 
-def _by_field(table: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _by_field(
+    table: dict[str, Any], names: dict[str, str], fields: Collection[str]
+) -> dict[str, Any]:
     """Rename published names; a value given under two names stays a stray."""
-    values: dict[str, Any] = {}
+    values = {key: item for key, item in table.items() if key in fields}
     for key, item in table.items():
         name = names.get(key.replace("-", "_"), key)
-        values[key if name in values else name] = item
+        values[name if name not in values else key] = item
     return values
 
 
