@@ -19,7 +19,7 @@ from ram_cli.views.batch import CoupledSample
 from ram_cli.views.draw import Draws, draw_views, pixel_box, smallest_crop
 from ram_cli.views.loading import ImageLoader
 from ram_cli.views.photometric import Photometric
-from ram_cli.views.resize import crop, resize
+from ram_cli.views.resize import crop_resize, padded
 from ram_cli.views.spec import ViewKey
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-_UNUSED: Pixels = np.zeros((0, 0, 3), np.uint8)
+_UNUSED: Pixels = np.zeros((0, 1, 4), np.uint8)
 
 
 class CoupledViews(Dataset[CoupledSample]):
@@ -102,6 +102,8 @@ def finished_views(
     """
     from ram_cli.views.kernels import jitter_mix
 
+    anchor = padded(anchor)
+    partner = padded(partner) if (draws.weights < 1).any() else anchor
     views = tuple(np.empty((len(draws.flips), 3, size, size), np.uint8) for size in sizes)
     for k, weight in enumerate(draws.weights):
         pairs = _cut(draws, k, anchor, partner, sizes)
@@ -140,11 +142,10 @@ def _cut(
 ) -> list[list[Pixels]]:
     """Crops of draw `k` by size, then by anchor and partner; `_UNUSED` for an image of weight 0."""
     weight = draws.weights[k]
-    regions = [
-        crop(image, pixel_box(draws.boxes[k], *image.shape[:2])) if used else _UNUSED
-        for image, used in ((anchor, weight > 0), (partner, weight < 1))
-    ]
-    return [
-        [region if region is _UNUSED else resize(region, size) for region in regions]
-        for size in sizes
-    ]
+    pairs: list[list[Pixels]] = [[_UNUSED, _UNUSED] for _ in sizes]
+    for slot, (image, used) in enumerate(((anchor, weight > 0), (partner, weight < 1))):
+        if used:
+            box = pixel_box(draws.boxes[k], *image.shape[:2])
+            for pair, size in zip(pairs, sizes, strict=True):
+                pair[slot] = crop_resize(image, box, size)
+    return pairs

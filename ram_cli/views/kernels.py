@@ -1,9 +1,9 @@
 """Colour jitter and mixup on one CPU core, fused: two uint8 crops in, one uint8 view out.
 
 Every operation runs over one row of float32 planes that stays in the nearest cache, written so that
-the compiler vectorises it. Values are 0..255; each operation clamps to that range and nothing is
-rounded before the end, where halves go up. Import this module only where it is needed: it brings
-in numba.
+the compiler vectorises it; that is also why a pixel comes in four bytes. Values are 0..255; each
+operation clamps to that range and nothing is rounded before the end, where halves go up. Import
+this module only where it is needed: it brings in numba.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,16 @@ _THREE: Final = np.float32(3)
 _FOUR: Final = np.float32(4)
 _SIX: Final = np.float32(6)
 _TOP: Final = np.float32(255)
+_BYTE: Final = np.int32(255)
+_EIGHT: Final = np.int32(8)
+_SIXTEEN: Final = np.int32(16)
 _RED: Final = np.float32(0.2989)  # ITU-R 601 luma, as torchvision rounds it
 _GREEN: Final = np.float32(0.587)
 _BLUE: Final = np.float32(0.114)
 
 Compiled = Callable[..., Any]
 Pixels = NDArray[np.uint8]
+Packed = NDArray[np.uint32]
 Planes = NDArray[np.float32]
 Order = NDArray[np.int64]
 
@@ -40,13 +44,14 @@ def _compiled(function: Compiled, cache: bool = False) -> Compiled:
 
 
 @_compiled
-def _load(pixels: Pixels, planes: Planes) -> None:
-    """Split a row uint8 `[W, 3]` into float32 planes `[3, W]`."""
+def _load(packed: Packed, planes: Planes) -> None:
+    """Unpack a row uint32 `[W]` into float32 planes `[3, W]`."""
     red, green, blue = planes[0], planes[1], planes[2]
-    for x in range(pixels.shape[0]):
-        red[x] = np.float32(pixels[x, 0])
-        green[x] = np.float32(pixels[x, 1])
-        blue[x] = np.float32(pixels[x, 2])
+    for x in range(packed.shape[0]):
+        pixel = np.int32(packed[x])
+        red[x] = np.float32(pixel & _BYTE)
+        green[x] = np.float32((pixel >> _EIGHT) & _BYTE)
+        blue[x] = np.float32((pixel >> _SIXTEEN) & _BYTE)
 
 
 @_compiled
@@ -68,23 +73,26 @@ def _saturate(planes: Planes, factor: np.float32) -> None:
 
 @_compiled
 def _turn_hue(planes: Planes, turns: np.float32) -> None:
-    """Rotate the hue: to HSV and back, with selections in place of branches."""
+    """Rotate the hue: to HSV and back, with selections in place of branches.
+
+    Hue is kept multiplied by six times the chroma, so that nothing is divided.
+    """
     reds, greens, blues = planes[0], planes[1], planes[2]
     shift = turns * _SIX
     for x in range(reds.shape[0]):
         red, green, blue = reds[x], greens[x], blues[x]
         top, bottom = max(red, max(green, blue)), min(red, min(green, blue))
         chroma = top - bottom
-        divisor = chroma if chroma > _ZERO else _ONE
         is_red, is_green = top == red, top == green
         difference = green - blue if is_red else (blue - red if is_green else red - green)
         sector = _ZERO if is_red else (_TWO if is_green else _FOUR)
-        hue = sector + difference / divisor + shift
-        hue = hue + _SIX if hue < _ZERO else hue
-        hue = hue - _SIX if hue >= _SIX else hue
-        reds[x] = bottom + chroma * max(_ZERO, min(_ONE, abs(hue - _THREE) - _ONE))
-        greens[x] = bottom + chroma * max(_ZERO, min(_ONE, _TWO - abs(hue - _TWO)))
-        blues[x] = bottom + chroma * max(_ZERO, min(_ONE, _TWO - abs(hue - _FOUR)))
+        circle, double = _SIX * chroma, _TWO * chroma
+        hue = difference + chroma * (sector + shift)
+        hue = hue + circle if hue < _ZERO else hue
+        hue = hue - circle if hue >= circle else hue
+        reds[x] = bottom + max(_ZERO, min(chroma, abs(hue - _THREE * chroma) - chroma))
+        greens[x] = bottom + max(_ZERO, min(chroma, double - abs(hue - double)))
+        blues[x] = bottom + max(_ZERO, min(chroma, double - abs(hue - _FOUR * chroma)))
 
 
 @_compiled
@@ -115,17 +123,17 @@ def _recolour(planes: Planes, order: Order, factors: Planes, steps: int, mean: n
 
 
 @_compiled
-def _contrast_mean(pixels: Pixels, planes: Planes, order: Order, factors: Planes) -> np.float32:
+def _contrast_mean(packed: Packed, planes: Planes, order: Order, factors: Planes) -> np.float32:
     """Mean grey level of an image as the contrast operation will meet it."""
     steps = 0
     while order[steps] != CONTRAST:
         steps += 1
     total = 0.0
-    for y in range(pixels.shape[0]):
-        _load(pixels[y], planes)
+    for y in range(packed.shape[0]):
+        _load(packed[y], planes)
         _recolour(planes, order, factors, steps, _ZERO)
         total += np.float64(_grey_sum(planes))
-    return np.float32(total / (pixels.shape[0] * pixels.shape[1]))
+    return np.float32(total / (packed.shape[0] * packed.shape[1]))
 
 
 @_compiled
@@ -146,8 +154,8 @@ def _mix(anchor: Planes, partner: Planes, weight: np.float32) -> None:
 
 
 def _jitter_mix(
-    anchor: Pixels,
-    partner: Pixels,
+    anchor: Packed,
+    partner: Packed,
     weight: np.float32,
     order: Order,
     factors: Planes,
@@ -175,8 +183,8 @@ def _jitter_mix(
 def _cached_on_disk() -> Compiled:
     """Compile, or load what an earlier process compiled; without a cache where none can be kept."""
     arguments = (
-        np.zeros((1, 1, 3), np.uint8),
-        np.zeros((1, 1, 3), np.uint8),
+        np.zeros((1, 1), np.uint32),
+        np.zeros((1, 1), np.uint32),
         np.float32(0.5),
         np.arange(4),
         np.ones(4, np.float32),
@@ -207,12 +215,18 @@ def jitter_mix(
     """Recolour two crops alike, mix them, mirror the result and round it into `view`.
 
     Args:
-        anchor: uint8 `[H, W, 3]`, C-contiguous; not read where `weight` is 0.
-        partner: uint8 `[H, W, 3]`, C-contiguous; not read where `weight` is 1.
+        anchor: RGB and an unused byte, uint8 `[H, W, 4]`, C-contiguous; any shape where `weight`
+            is 0.
+        partner: As `anchor`; any shape where `weight` is 1.
         weight: λ of the anchor.
         order: Colour operations in the order in which they run, `[4]`.
         factors: Their factors, by operation, `[4]`.
         flip: Whether to mirror left and right.
         view: Result, uint8 `[3, H, W]`, C-contiguous.
     """
-    _kernel(anchor, partner, np.float32(weight), order, factors, bool(flip), view)
+    _kernel(_pack(anchor), _pack(partner), np.float32(weight), order, factors, bool(flip), view)
+
+
+def _pack(pixels: Pixels) -> Packed:
+    """One integer per pixel, `[H, W]`, red in the lowest byte, without a copy."""
+    return pixels.view(np.dtype("<u4"))[:, :, 0]

@@ -8,21 +8,32 @@ from torch.nn.functional import interpolate
 from ram_cli.views.draw import Box
 
 
-def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut `box` out of uint8 `[H, W, 3]`; a contiguous copy, which resizes faster than a view."""
-    left, top, right, bottom = box
-    return np.ascontiguousarray(pixels[top:bottom, left:right])
+def crop_resize(pixels: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
+    """Crop to `box` and resize, bilinear with antialiasing.
 
+    torch's vectorised 8-bit kernel follows Pillow's algorithm. It is about five times as fast, but
+    only on a batch whose strides spell channels_last; a view of a larger image costs no more.
 
-def resize(region: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize uint8 `[h, w, 3]` to `[size, size, 3]`, bilinear with antialiasing.
+    Args:
+        pixels: uint8 `[H, W, C]`, C-contiguous.
+        box: Within the image.
+        size: Side of the result in pixels.
 
-    torch's vectorised 8-bit kernel uses Pillow's algorithm and, in channels_last layout, is about
-    four times as fast.
+    Returns:
+        uint8 `[size, size, C]`, C-contiguous.
     """
-    image = torch.from_numpy(region).permute(2, 0, 1)[None]  # [1, 3, h, w], channels_last
+    left, top, right, bottom = box
+    batch = torch.from_numpy(pixels)[None, top:bottom, left:right].permute(0, 3, 1, 2)
     resized = interpolate(
-        image, size=(size, size), mode="bilinear", align_corners=False, antialias=True
+        batch, size=(size, size), mode="bilinear", align_corners=False, antialias=True
     )
-    result: NDArray[np.uint8] = resized[0].permute(1, 2, 0).contiguous().numpy()
+    result: NDArray[np.uint8] = resized.permute(0, 2, 3, 1)[0].contiguous().numpy()
+    return result
+
+
+def padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add an unused byte to every pixel: `[H, W, 3]` to `[H, W, 4]`, which is faster to work on."""
+    result = np.empty((*pixels.shape[:2], 4), np.uint8)
+    for channel in range(3):  # three strided copies take a quarter of the time of one
+        result[:, :, channel] = pixels[:, :, channel]
     return result

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from ram_cli.views.coupled import load_kernels
 from ram_cli.views.draw import draw_views, pixel_box, smallest_crop
 from ram_cli.views.loading import ImageLoader
-from ram_cli.views.resize import crop, resize
+from ram_cli.views.resize import crop_resize, padded
 from ram_cli.views.spec import ViewKey
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class SingleViews(Dataset[Tensor]):
         pixels = self._loader.load(key.image)
         height, width = pixels.shape[:2]
         draws = draw_views(key, self.seed, 1, height, width)
-        region = resize(crop(pixels, pixel_box(draws.boxes[0], height, width)), self.size)
+        if self.jitter:
+            pixels = padded(pixels)
+        region = crop_resize(pixels, pixel_box(draws.boxes[0], height, width), self.size)
         if self.jitter:
             from ram_cli.views.kernels import jitter_mix
 

@@ -1,0 +1,39 @@
+"""Small image sets written to a temporary folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ram_cli.datasets import ImageSet
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth colourful structure with some noise, uint8 `[H, W, 3]`."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    noise = random.normal(0, 6, smooth.shape)
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    """Ten lossless images of five sizes, two per class."""
+    root = tmp_path_factory.mktemp("images")
+    sizes = [(90, 120), (101, 75), (64, 64), (60, 150), (130, 80)]
+    paths = []
+    for index in range(10):
+        paths.append(f"im{index}.png")
+        Image.fromarray(photograph(*sizes[index % 5], seed=index)).save(root / paths[-1])
+    labels = np.arange(10, dtype=np.int64) // 2
+    return ImageSet("toy/train", root, tuple(paths), labels, tuple("abcde"))
