@@ -23,25 +23,32 @@ LoggerName = Literal["tensorboard", "none"]
 SplitName = Literal["test", "val", "train"]
 ListingName = Literal["datasets", "models", "methods", "poolings", "losses"]
 
-PUBLISHED_METHODS = {"ts_aug": "coupled", "ts_reg": "cosine-regression"}
-"""Names of the published modes and the methods they are."""
+PUBLISHED_MODES = {
+    "ts_aug": "coupled",
+    "ts_reg": "cosine-regression",
+    "sym": "triplet",
+    "std": "contrastive",
+}
+"""Published names of modes, and the method or the loss that each of them is."""
 
 
 def _folded(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def _method(value: object) -> object:
+def _mode(value: object) -> object:
     folded = _folded(value)
-    return PUBLISHED_METHODS.get(folded, folded) if isinstance(folded, str) else folded
+    return PUBLISHED_MODES.get(folded, folded) if isinstance(folded, str) else folded
 
 
 Folded = BeforeValidator(_folded)
 """Reads a choice in any case, as in the published `adamW`."""
+Mode = BeforeValidator(_mode)
+"""Reads a choice in any case, under its published name too."""
 
 Pooling = Annotated[PoolingName, Folded]
-Loss = Annotated[LossName, Folded]
-Method = Annotated[MethodName, BeforeValidator(_method)]
+Loss = Annotated[LossName, Mode]
+Method = Annotated[MethodName, Mode]
 Optimizer = Annotated[OptimizerName, Folded]
 Scheduler = Annotated[SchedulerName, Folded]
 Precision = Annotated[PrecisionName, Folded]

@@ -159,7 +159,7 @@ class OptimisationGroup(BaseModel):
 class MetricLearningGroup(BaseModel):
     """Metric learning."""
 
-    loss: Loss = Field("triplet", description="Loss.")
+    loss: Annotated[Loss, Flag(("mode",))] = Field("triplet", description="Loss.")
     loss_margin: PositiveFloat = Field(0.7, description="Margin of the loss.")
     images_per_class: Annotated[int, Field(ge=2)] = Field(
         4, description="Images of a class in a batch."

@@ -92,6 +92,7 @@ def test_flags_reach_the_command(calls):
             "images_per_epoch",
             9,
         ),
+        (["train", "--arch", "b", "--dataset", "d", "--mode", "std"], "loss", "contrastive"),
         ([*DISTILL, "--mode", "ts_reg"], "method", "cosine-regression"),
         ([*DISTILL, "--update-every", "4"], "accumulate", 4),
         ([*DISTILL, "--directory", "out"], "output", Path("out")),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ram_cli.errors import ConfigError
@@ -168,6 +168,7 @@ def test_anything_but_numbers_is_refused(text):
         parse_numbers(text)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=40))
 def test_no_text_does_more_than_give_numbers(text):
     try:
