@@ -1,5 +1,31 @@
 """Image collections as ordered lists of labelled files, in splits of disjoint classes."""
 
-from ram_cli.datasets.images import Dataset, ImageSet
+from ram_cli.datasets.folder import IMAGE_SUFFIXES, list_folder
+from ram_cli.datasets.images import Dataset, ImageSet, join_images
+from ram_cli.datasets.load import load_dataset
+from ram_cli.datasets.manifest import (
+    content_hash,
+    from_json,
+    read_manifest,
+    to_json,
+    write_manifest,
+)
+from ram_cli.datasets.registry import DATASETS, Counts, DatasetEntry, parse_name
 
-__all__ = ["Dataset", "ImageSet"]
+__all__ = [
+    "DATASETS",
+    "IMAGE_SUFFIXES",
+    "Counts",
+    "Dataset",
+    "DatasetEntry",
+    "ImageSet",
+    "content_hash",
+    "from_json",
+    "join_images",
+    "list_folder",
+    "load_dataset",
+    "parse_name",
+    "read_manifest",
+    "to_json",
+    "write_manifest",
+]
