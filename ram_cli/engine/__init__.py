@@ -1,1 +1,28 @@
-"""engine"""
+"""Training on accelerate: objectives, the loop, run folders that survive any interruption."""
+
+from ram_cli.engine.distillation import CoupledObjective, RegressionObjective
+from ram_cli.engine.fit import FitPlan, Trainer, total_steps
+from ram_cli.engine.objective import Objective
+from ram_cli.engine.optimiser import build_optimiser
+from ram_cli.engine.run_folder import Position, RunFolder, newest_run
+from ram_cli.engine.runtime import Runtime, make_accelerator, resolve_runtime
+from ram_cli.engine.schedule import build_schedule
+from ram_cli.engine.symmetric import SymmetricObjective
+
+__all__ = [
+    "CoupledObjective",
+    "FitPlan",
+    "Objective",
+    "Position",
+    "RegressionObjective",
+    "RunFolder",
+    "Runtime",
+    "SymmetricObjective",
+    "Trainer",
+    "build_optimiser",
+    "build_schedule",
+    "make_accelerator",
+    "newest_run",
+    "resolve_runtime",
+    "total_steps",
+]

@@ -1,0 +1,196 @@
+"""Objectives with a teacher: coupled views, and regression onto vectors computed once.
+
+Letters: B images in a batch, K views per image, D embedding dimension, N training images.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ram_cli.engine.objective import EpochState, ItemBatch, KeyedViews, collate_items
+from ram_cli.engine.runtime import Runtime
+from ram_cli.models import Embedder
+from ram_cli.views import (
+    CoupledBatch,
+    CoupledViews,
+    EvaluationViews,
+    InputSpec,
+    ViewKey,
+    collate_coupled,
+    instance_plan,
+    normalise,
+)
+
+if TYPE_CHECKING:
+    from ram_cli.datasets import ImageSet
+
+LossFunction = Callable[..., dict[str, Tensor]]
+
+
+class CoupledObjective:
+    """Student and teacher see the same random regions, each at its own size (RAML, section 3).
+
+    Views are random, so the teacher embeds every batch; it does so outside the autograd graph.
+
+    Args:
+        images: Training images; labels are not looked at.
+        teacher: Fixed network, in eval mode on the runtime's device.
+        student_spec: Input of the student; its size is that of the student's views.
+        teacher_spec: Input of the teacher.
+        function: Loss of `[B, K, D]` student and teacher vectors, returning its parts.
+        weights: Further arguments of `function` by name.
+        views: K.
+        batch_size: B.
+        images_per_epoch: Images to show per epoch, at most.
+        mixup_alpha: Beta parameter of mixup; 0 for none.
+        seed: Seed of every random draw.
+        runtime: Where and in which precision to compute.
+        cache_bytes: Decoded pixels that each loading process may keep.
+    """
+
+    collate = staticmethod(collate_coupled)
+
+    def __init__(
+        self,
+        images: "ImageSet",
+        teacher: Embedder,
+        student_spec: InputSpec,
+        teacher_spec: InputSpec,
+        function: LossFunction,
+        weights: Mapping[str, float],
+        *,
+        views: int,
+        batch_size: int,
+        images_per_epoch: int,
+        mixup_alpha: float,
+        seed: int,
+        runtime: Runtime,
+        cache_bytes: int = 0,
+    ) -> None:
+        self.teacher, self.student_spec, self.teacher_spec = teacher, student_spec, teacher_spec
+        self.function, self.weights, self.views = function, dict(weights), views
+        self.count_images, self.batch_size, self.seed = len(images), batch_size, seed
+        self.images_per_epoch, self.mixup = images_per_epoch, mixup_alpha > 0
+        self.runtime = runtime
+        self.dataset = CoupledViews(
+            images,
+            student_spec.size,
+            teacher_spec.size,
+            views,
+            seed,
+            mixup_alpha=mixup_alpha,
+            on_device=runtime.device.type == "cuda",
+            cache_bytes=cache_bytes,
+        )
+
+    def prepare(self, model: nn.Module, epoch: int) -> EpochState:
+        """Nothing to compute ahead."""
+        return {}
+
+    def batches(self, epoch: int, state: EpochState) -> list[list[ViewKey]]:
+        """Random images, each with its mixup partner."""
+        return instance_plan(
+            self.count_images,
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            images_per_epoch=self.images_per_epoch,
+            partners=self.mixup,
+        )
+
+    def batch_count(self, epoch: int) -> int:
+        """The same in every epoch."""
+        return math.ceil(self.image_count(epoch) / self.batch_size)
+
+    def image_count(self, epoch: int) -> int:
+        """The same in every epoch."""
+        return min(self.count_images, self.images_per_epoch)
+
+    def count(self, keys: Sequence[ViewKey]) -> int:
+        """All of them."""
+        return len(keys)
+
+    def loss(self, model: nn.Module, batch: CoupledBatch) -> dict[str, Tensor]:
+        """Parts of the distillation loss."""
+        student_views, teacher_views = batch.inputs(
+            self.student_spec, self.teacher_spec, self.runtime.device
+        )  # [B * K, 3, Q, Q], [B * K, 3, R, R]
+        with torch.no_grad(), self.runtime.autocast():
+            teacher = self.teacher(teacher_views)
+        student = model(student_views)
+        shape = (len(batch), self.views, -1)
+        return self.function(student.view(shape), teacher.view(shape), **self.weights)
+
+
+class RegressionObjective:
+    """The student's plain centre crops are drawn to the teacher's vectors of the same images.
+
+    Nothing is random before the teacher, so its vectors are computed once, by whoever builds this.
+
+    Args:
+        images: Training images, N.
+        teacher_vectors: `[N, D]`, unit length.
+        student_spec: Input of the student.
+        function: Loss of `[B, 1, D]` student and teacher vectors, returning its parts.
+        batch_size: B.
+        images_per_epoch: Images to show per epoch, at most.
+        seed: Seed of the order.
+        runtime: Where to compute.
+    """
+
+    collate = staticmethod(collate_items)
+
+    def __init__(
+        self,
+        images: "ImageSet",
+        teacher_vectors: Tensor,
+        student_spec: InputSpec,
+        function: LossFunction,
+        *,
+        batch_size: int,
+        images_per_epoch: int,
+        seed: int,
+        runtime: Runtime,
+    ) -> None:
+        self.teacher_vectors = teacher_vectors.to(runtime.device)
+        self.student_spec, self.function, self.runtime = student_spec, function, runtime
+        self.count_images, self.batch_size, self.seed = len(images), batch_size, seed
+        self.images_per_epoch = images_per_epoch
+        self.dataset = KeyedViews(EvaluationViews(images, student_spec.size), by_index=True)
+
+    def prepare(self, model: nn.Module, epoch: int) -> EpochState:
+        """Nothing to compute ahead."""
+        return {}
+
+    def batches(self, epoch: int, state: EpochState) -> list[list[ViewKey]]:
+        """Random images without partners."""
+        return instance_plan(
+            self.count_images,
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            images_per_epoch=self.images_per_epoch,
+            partners=False,
+        )
+
+    def batch_count(self, epoch: int) -> int:
+        """The same in every epoch."""
+        return math.ceil(self.image_count(epoch) / self.batch_size)
+
+    def image_count(self, epoch: int) -> int:
+        """The same in every epoch."""
+        return min(self.count_images, self.images_per_epoch)
+
+    def count(self, keys: Sequence[ViewKey]) -> int:
+        """All of them."""
+        return len(keys)
+
+    def loss(self, model: nn.Module, batch: ItemBatch) -> dict[str, Tensor]:
+        """Parts of the regression loss."""
+        device = self.runtime.device
+        student = model(normalise(batch.views.to(device, non_blocking=True), self.student_spec))
+        teacher = self.teacher_vectors[batch.images.to(device)]
+        return self.function(student.unsqueeze(1), teacher.unsqueeze(1))

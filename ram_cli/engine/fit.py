@@ -1,0 +1,314 @@
+"""The training loop: exact accumulation, checkpoints at any step, validation by a callback."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+
+from ram_cli.engine.checkpoint import read_state, write_state
+from ram_cli.engine.interrupt import StopRequest, ignore_interrupts
+from ram_cli.engine.log import RunLog
+from ram_cli.engine.objective import EpochState, Objective
+from ram_cli.engine.run_folder import Position, RunFolder
+from ram_cli.errors import Interrupted, NonFiniteLossError, TrainingError
+from ram_cli.progress import SILENT, Reporter, Task
+from ram_cli.views import ViewKey
+
+Validate = Callable[[nn.Module], Mapping[str, float]]
+"""Metrics of a network on validation images; the higher their "score", the better."""
+
+SaveModel = Callable[[nn.Module, Path, Mapping[str, float]], None]
+"""Write a model folder with its metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """How long and how often.
+
+    Attributes:
+        epochs: Passes over the epoch's images.
+        accumulate: Batches per optimiser step; the last step of an epoch takes what is left.
+        val_every: Epochs between validations; the last epoch is always validated.
+        save_every: Epochs between checkpoints; the last epoch always writes one.
+        checkpoint_minutes: Minutes after which a checkpoint is written inside an epoch.
+        log_every: Optimiser steps per record in the log.
+        workers: Processes that load images.
+    """
+
+    epochs: int
+    accumulate: int
+    val_every: int = 1
+    save_every: int = 1
+    checkpoint_minutes: float = 5.0
+    log_every: int = 10
+    workers: int = 0
+
+
+def total_steps(objective: Objective, epochs: int, accumulate: int) -> int:
+    """Optimiser steps of a whole training; an epoch's leftover batches make one more step."""
+    return sum(math.ceil(objective.batch_count(e) / accumulate) for e in range(epochs))
+
+
+class _EpochBatches:
+    """Batch sampler whose batches are set anew for every epoch; workers persist across epochs."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ViewKey]] = []
+
+    def __iter__(self) -> Iterator[list[ViewKey]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class Trainer:
+    """Trains one network in one run folder.
+
+    Args:
+        accelerator: From `make_accelerator`.
+        model: The network to train.
+        optimiser: Over its parameters.
+        schedule: Of that optimiser, stepped after each optimiser step.
+        objective: What to optimise.
+        plan: How long and how often.
+        run: Where to write.
+        save_model: Writes a model folder.
+        validate: Called between epochs, outside autograd, with the network in eval mode.
+        reporter: Receives progress.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        optimiser: Optimizer,
+        schedule: LRScheduler,
+        objective: Objective,
+        plan: FitPlan,
+        run: RunFolder,
+        *,
+        save_model: SaveModel,
+        validate: Validate | None = None,
+        reporter: Reporter = SILENT,
+    ) -> None:
+        self.accelerator, self.objective, self.plan, self.run = accelerator, objective, plan, run
+        self.save_model, self.validate, self.reporter = save_model, validate, reporter
+        self.model, self.optimiser = accelerator.prepare(model, optimiser)
+        # Not "prepared": accelerate would step it once per process, while the plan counts steps.
+        self.schedule = schedule
+        accelerator.register_for_checkpointing(schedule)
+        self.position = Position()
+        self._epoch_state: EpochState = {}
+        self._sampler = _EpochBatches()
+        self._loader = self._make_loader()
+        self._window = _Window()
+        self._started = self._saved_at = time.monotonic()
+
+    def fit(self) -> Position:
+        """Train from the newest checkpoint, or the start, to the end; write `final/`.
+
+        Returns:
+            Where it ended, with the last validation metrics.
+
+        Raises:
+            Interrupted: Ctrl-C; a checkpoint was written first.
+            NonFiniteLossError: The loss became NaN or infinite; checkpoints are kept as they are.
+            CheckpointError: The checkpoint to resume from is damaged.
+        """
+        found = self.run.checkpoint()
+        if found is not None:
+            folder, self.position = found
+            self._epoch_state = read_state(self.accelerator, folder)
+        log = RunLog(
+            self.run.path, self.accelerator, resume_step=self.position.step if found else None
+        )
+        self._started = time.monotonic() - self.position.seconds
+        try:
+            with StopRequest() as stop, self._task() as task:
+                while self.position.epoch < self.plan.epochs:
+                    self._train_epoch(task, log, stop)
+                    self._end_epoch(task, log, stop)
+        finally:
+            log.close()
+        self.save_model(self._plain_model(), self.run.final, self.position.metrics)
+        return self.position
+
+    def _train_epoch(self, task: Task, log: RunLog, stop: StopRequest) -> None:
+        epoch, start = self.position.epoch, self.position.batch
+        if start == 0:
+            self.model.eval()
+            self._epoch_state = self.objective.prepare(self._plain_model(), epoch)
+        self.model.train()
+        keys = self.objective.batches(epoch, self._epoch_state)
+        self._sampler.batches = keys[start:]
+        counts = [self.objective.count(batch) for batch in keys]
+        batches = iter(self._loader)
+        for first in range(start, len(keys), self.plan.accumulate):
+            group = counts[first : first + self.plan.accumulate]
+            self._optimiser_step(list(islice(batches, len(group))), group, task)
+            self.position = replace(
+                self.position, batch=first + len(group), step=self.position.step + 1
+            )
+            self._window.report(log, self.position, self.schedule, self.plan.log_every)
+            if first + len(group) < len(keys):
+                self._pause_inside_epoch(stop)
+
+    def _optimiser_step(self, batches: list[Any], counts: list[int], task: Task) -> None:
+        """One step whose gradient is the mean over all images of its batches."""
+        whole = sum(counts)
+        sums: dict[str, Tensor] = {}
+        for place, (batch, count) in enumerate(zip(batches, counts, strict=True)):
+            share = count / whole
+            with self._synchronised(last=place == len(batches) - 1):
+                parts = self.objective.loss(self.model, batch)
+                self.accelerator.backward(parts["loss"] * share)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() * share
+            if place < len(batches) - 1:
+                task.advance(count)
+        values = {name: float(value) for name, value in sums.items()}
+        if not math.isfinite(values["loss"]):
+            raise NonFiniteLossError(self.position.step + 1, values, self._kept())
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+        self._window.add(values, whole)
+        task.advance(counts[-1], loss=values["loss"])
+
+    def _synchronised(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Gradients of several processes are joined once per optimiser step."""
+        return nullcontext() if last else self.accelerator.no_sync(self.model)
+
+    def _end_epoch(self, task: Task, log: RunLog, stop: StopRequest) -> None:
+        done = self.position.epoch + 1
+        last = done == self.plan.epochs
+        self.position = replace(
+            self.position, epoch=done, batch=0, seconds=time.monotonic() - self._started
+        )
+        self._epoch_state = {}
+        if self.validate is not None and (last or done % self.plan.val_every == 0):
+            self._run_validation(task, log)
+        if last or stop.requested or done % self.plan.save_every == 0:
+            self._save_checkpoint()
+        if stop.requested and not last:
+            self._stop()
+
+    def _run_validation(self, task: Task, log: RunLog) -> None:
+        assert self.validate is not None
+        self.model.eval()
+        with torch.no_grad():
+            metrics = dict(self.validate(self._plain_model()))
+        score, epoch = metrics["score"], self.position.epoch
+        shown = {name: value for name, value in metrics.items() if name != "score"}
+        log.write("validation", self.position.step, epoch=epoch, **shown)
+        task.advance(0, **shown)
+        self.position = replace(self.position, metrics=shown)
+        if self.position.best_score is None or score > self.position.best_score:
+            self.position = replace(self.position, best_score=score, best_epoch=epoch)
+            self.save_model(self._plain_model(), self.run.best, shown)
+
+    def _pause_inside_epoch(self, stop: StopRequest) -> None:
+        due = time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes
+        if due or stop.requested:
+            self.position = replace(self.position, seconds=time.monotonic() - self._started)
+            self._save_checkpoint()
+        if stop.requested:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise Interrupted(
+            f"at epoch {self.position.epoch + 1} of {self.plan.epochs}, "
+            f"step {self.position.step}; go on with --resume {self.run.path}"
+        )
+
+    def _save_checkpoint(self) -> None:
+        for name, parameter in self._plain_model().named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise TrainingError(
+                    f"weights {name} are not finite after step {self.position.step}. {self._kept()}"
+                )
+        self.run.save_checkpoint(
+            self.position,
+            lambda folder: write_state(self.accelerator, self._epoch_state, folder),
+        )
+        self._saved_at = time.monotonic()
+
+    def _kept(self) -> str:
+        found = self.run.checkpoint()
+        if found is None:
+            return "No checkpoint was written yet. Train again with a smaller --lr."
+        return (
+            f"The checkpoint after step {found[1].step} is kept. "
+            "Train again with a smaller --lr or --precision fp32."
+        )
+
+    def _plain_model(self) -> nn.Module:
+        model: nn.Module = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        return model
+
+    def _task(self) -> AbstractContextManager[Task]:
+        counts = [self.objective.image_count(epoch) for epoch in range(self.plan.epochs)]
+        epoch, batch = self.position.epoch, self.position.batch
+        done = sum(counts[:epoch])
+        if batch:
+            keys = self.objective.batches(epoch, self._epoch_state)
+            done += sum(self.objective.count(keys_of) for keys_of in keys[:batch])
+        return self.reporter.task("train", sum(counts), "images", done=done)
+
+    def _make_loader(self) -> "DataLoader[Any]":
+        workers = self.plan.workers
+        return DataLoader(
+            self.objective.dataset,
+            batch_sampler=self._sampler,
+            collate_fn=self.objective.collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=ignore_interrupts if workers else None,
+            # The loader draws a seed per epoch; from the global generator that would shift the
+            # draws of dropout after a resume.
+            generator=torch.Generator(),
+        )
+
+
+class _Window:
+    """Means over the steps since the last record in the log."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = self.images = 0
+        self.since = time.monotonic()
+
+    def add(self, values: Mapping[str, float], images: int) -> None:
+        """Take in one optimiser step."""
+        self.steps += 1
+        self.images += images
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def report(self, log: RunLog, position: Position, schedule: LRScheduler, every: int) -> None:
+        """Write a record every `every` steps, counted over the whole run."""
+        if position.step % every:
+            return
+        means = {name: value / self.steps for name, value in self.sums.items()}
+        rate = self.images / max(time.monotonic() - self.since, 1e-9)
+        lr = float(schedule.get_last_lr()[0])
+        epoch = position.epoch + 1
+        log.write("train", position.step, epoch=epoch, lr=lr, images_per_second=rate, **means)
+        self._clear()

@@ -1,0 +1,152 @@
+"""The folder of one training run: settings, log, checkpoints, model folders, and who holds it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ram_cli.errors import CheckpointError, OutputError
+from ram_cli.files import TEMPORARY_PREFIX, atomic_folder, previous_folder, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there two runs on one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+POSITION_FILE = "position.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a run has come; everything counted from 0 is the next thing to do."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch already trained on."""
+    step: int = 0
+    """Optimiser steps taken in the whole run."""
+    best_score: float | None = None
+    best_epoch: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Latest validation metrics."""
+    seconds: float = 0.0
+    """Time spent training so far, over all restarts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths inside a run folder, and the rules by which they are written.
+
+    Layout: `config.toml`, `log.jsonl`, `tensorboard/`, `checkpoints/last/`, `best/`, `final/`.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.toml"
+
+    @property
+    def best(self) -> Path:
+        """Model folder of the best validated epoch."""
+        return self.path / "best"
+
+    @property
+    def final(self) -> Path:
+        """Model folder after the last step."""
+        return self.path / "final"
+
+    @property
+    def last(self) -> Path:
+        """Newest checkpoint."""
+        return self.path / "checkpoints" / "last"
+
+    def claim(self, config: str) -> None:
+        """Start a new run here.
+
+        Raises:
+            OutputError: The folder holds something already, or cannot be written.
+        """
+        if self.path.is_file():
+            raise OutputError(f"{self.path} is a file. Choose another --output.")
+        if self.config.exists():
+            raise OutputError(
+                f"{self.path} already holds a run. Continue it with --resume {self.path}, "
+                "or choose another --output."
+            )
+        if self.path.exists() and any(self._foreign()):
+            raise OutputError(f"{self.path} is not empty. Choose another --output.")
+        write_text(self.config, config)
+
+    def _foreign(self) -> Iterator[Path]:
+        return (
+            p for p in self.path.iterdir() if not p.name.startswith((TEMPORARY_PREFIX, ".lock"))
+        )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder; the hold ends with the process, however it ends.
+
+        Raises:
+            OutputError: Another process is training here.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self.path}: {error.strerror}. Choose another --output."
+            ) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another process is training in {self.path}. Wait for it, or choose another "
+                "--output."
+            ) from error
+        finally:
+            os.close(handle)
+
+    def save_checkpoint(self, position: Position, write: Callable[[Path], None]) -> None:
+        """Replace `checkpoints/last/` atomically by what `write(folder)` puts down."""
+        with atomic_folder(self.last) as folder:
+            write(folder)
+            (folder / POSITION_FILE).write_text(json.dumps(asdict(position), indent=1) + "\n")
+
+    def checkpoint(self) -> tuple[Path, Position] | None:
+        """Newest complete checkpoint and its position, or None before the first.
+
+        Raises:
+            CheckpointError: A checkpoint is there but its position cannot be read.
+        """
+        for folder in (self.last, previous_folder(self.last)):
+            if (folder / POSITION_FILE).exists():
+                return folder, _read_position(folder / POSITION_FILE)
+        return None
+
+
+def newest_run(parent: Path, *, wanted: Callable[[RunFolder], bool] | None = None) -> RunFolder:
+    """Run folder under `parent` that was started last and that `wanted` accepts.
+
+    Raises:
+        OutputError: There is none.
+    """
+    runs = [RunFolder(config.parent) for config in parent.glob("*/config.toml")]
+    runs = [run for run in runs if wanted is None or wanted(run)]
+    if not runs:
+        raise OutputError(f"no run found in {parent}. Name the run folder.")
+    return max(runs, key=lambda run: run.config.stat().st_mtime_ns)
+
+
+def _read_position(path: Path) -> Position:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return Position(**values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"damaged checkpoint: {path} ({error}).") from error

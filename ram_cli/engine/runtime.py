@@ -1,0 +1,138 @@
+"""Where and in which number format to compute, chosen once and said aloud."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+
+from ram_cli.errors import ConfigError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+_ACCELERATE_NAMES: dict[str, str] = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A device and the number format of its matrix products."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the matrix products."""
+        return _DTYPES[self.precision]
+
+    def autocast(self) -> torch.autocast:
+        """Context in which matrix products and convolutions run in this precision."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision != "fp32")
+
+    def describe(self) -> str:
+        """One line for people: device and precision."""
+        name = str(self.device)
+        if self.device.type == "cuda":
+            name = f"{name} ({torch.cuda.get_device_name(self.device)})"
+        elif self.device.type == "cpu":
+            name = f"cpu ({torch.get_num_threads()} threads)"
+        return f"{name}, {self.precision}"
+
+
+def resolve_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+    """Turn names into a device and a precision that this machine really has.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; auto prefers cuda, then mps.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; auto takes bf16 where the hardware has it,
+            fp16 on older CUDA devices, else fp32.
+
+    Raises:
+        ConfigError: The machine has no such device, or the device no such format.
+    """
+    chosen = _device(device)
+    return Runtime(chosen, _precision(precision, chosen))
+
+
+def make_accelerator(
+    runtime: Runtime, *, folder: Path | None = None, tracker: str | None = None
+) -> Accelerator:
+    """Build the accelerate engine for one piece of training on `runtime`.
+
+    accelerate keeps its choice of device in process-wide state; a second training in the same
+    process (distillation after the teacher's) may choose otherwise, so that state is renewed.
+
+    Args:
+        runtime: Where and how to compute.
+        folder: Where trackers write.
+        tracker: Name of an accelerate tracker, such as "tensorboard"; None for none.
+    """
+    AcceleratorState._reset_state(reset_partial_state=_single_process())
+    GradientState._reset_state()
+    if runtime.device.type == "cuda":
+        torch.cuda.set_device(runtime.device)
+    return Accelerator(
+        cpu=runtime.device.type == "cpu",
+        mixed_precision=_ACCELERATE_NAMES[runtime.precision],
+        log_with=tracker,
+        project_dir=None if folder is None else str(folder),
+    )
+
+
+def _single_process() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = "cuda"
+        elif torch.backends.mps.is_available():
+            name = "mps"
+        else:
+            name = "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise ConfigError("device: no CUDA device on this machine. Use --device cpu.")
+        if device.index is not None and device.index >= count:
+            raise ConfigError(f"device: cuda:{device.index} of {count} CUDA devices (from 0).")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device: no MPS device on this machine. Use --device cpu.")
+    return device
+
+
+def _precision(name: str, device: torch.device) -> Precision:
+    if name == "auto":
+        return _fast_precision(device)
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError("precision: fp16 needs a GPU. Use bf16 or fp32 on a CPU.")
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError("precision: this GPU has no bf16. Use fp16 or fp32.")
+    if name not in _DTYPES:
+        raise ConfigError(f"precision: {name!r} is none of auto, {', '.join(_DTYPES)}.")
+    return name  # type: ignore[return-value]
+
+
+def _fast_precision(device: torch.device) -> Precision:
+    """Half precision only where the hardware multiplies in it; elsewhere it is slower."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "cpu" and _cpu_multiplies_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

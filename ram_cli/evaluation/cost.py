@@ -1,0 +1,72 @@
+"""What a query costs: multiply-accumulate operations and milliseconds."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ram_cli.engine.runtime import Runtime
+from ram_cli.models import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class QueryCost:
+    """Cost of embedding one image.
+
+    Attributes:
+        size: Side of the image in pixels.
+        parameters: Parameters of the model.
+        gmac: 10⁹ multiply-accumulate operations of its convolutions and matrix products.
+        milliseconds: Median time of one image on the runtime's device, without decoding it.
+    """
+
+    size: int
+    parameters: int
+    gmac: float
+    milliseconds: float
+
+
+def query_cost(
+    model: Embedder, *, runtime: Runtime, size: int | None = None, repeats: int = 15
+) -> QueryCost:
+    """Count the operations of one image, and time it.
+
+    Args:
+        model: Moved to the runtime's device and put in eval mode.
+        runtime: Where and in which precision to compute.
+        size: Side in pixels; None for the model's own.
+        repeats: Timed runs, after two that are not counted.
+    """
+    size = size or model.spec.size
+    model.to(runtime.device, memory_format=torch.channels_last).eval()
+    images = torch.zeros(1, 3, size, size, device=runtime.device).contiguous(
+        memory_format=torch.channels_last
+    )
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            model(images)
+        with runtime.autocast():
+            times = [_seconds(model, images) for _ in range(repeats + 2)][2:]
+    return QueryCost(
+        size=size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        gmac=counter.get_total_flops() / 2e9,
+        milliseconds=1000 * statistics.median(times),
+    )
+
+
+def _seconds(model: Embedder, images: torch.Tensor) -> float:
+    _synchronise(images.device)
+    started = time.perf_counter()
+    model(images)
+    _synchronise(images.device)
+    return time.perf_counter() - started
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

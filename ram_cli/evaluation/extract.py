@@ -1,0 +1,125 @@
+"""Embedding of image sets: decoding in worker processes, batches in the fastest safe format.
+
+Letters: N images, B images in a batch, D embedding dimension.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ram_cli.datasets import ImageSet
+from ram_cli.engine.interrupt import ignore_interrupts
+from ram_cli.engine.runtime import Runtime
+from ram_cli.errors import ModelError
+from ram_cli.models import Embedder, l2_normalise
+from ram_cli.progress import SILENT, Reporter
+from ram_cli.views import EvaluationViews, InputSpec, normalise, resize_batch
+
+SINGLE_SCALE = (1.0,)
+
+
+def embed_images(
+    model: Embedder,
+    images: ImageSet,
+    *,
+    runtime: Runtime,
+    size: int | None = None,
+    scales: Sequence[float] = SINGLE_SCALE,
+    batch_size: int = 64,
+    workers: int = 0,
+    reporter: Reporter = SILENT,
+    description: str = "embed",
+) -> Tensor:
+    """Embed the centre crops of images, without augmentation.
+
+    Args:
+        model: Moved to the runtime's device and put in eval mode; its training mode is restored.
+        images: The images, N.
+        runtime: Where and in which precision to compute.
+        size: Side of the crop in pixels; None for the model's own.
+        scales: Factors on that size whose vectors are combined, see `embed_batch`.
+        batch_size: B.
+        workers: Processes that decode; 0 decodes here.
+        reporter: Told of every batch.
+        description: What the reporter calls it.
+
+    Returns:
+        Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
+
+    Raises:
+        UnreadableImageError: A file cannot be decoded.
+        ModelError: A vector is not finite.
+    """
+    spec = model.spec if size is None else model.spec.with_size(size)
+    loader = DataLoader(
+        EvaluationViews(images, spec.size),
+        batch_size=batch_size,
+        num_workers=workers,
+        pin_memory=runtime.device.type == "cuda",
+        worker_init_fn=ignore_interrupts if workers else None,
+        generator=torch.Generator(),  # leaves the global one alone, see `Trainer`
+    )
+    vectors = torch.empty(len(images), model.dimension)
+    training = model.training
+    model.to(runtime.device, memory_format=torch.channels_last).eval()
+    try:
+        with reporter.task(description, len(images)) as task:
+            done = 0
+            for views in loader:
+                batch = embed_batch(model, views, spec, runtime=runtime, scales=scales)
+                vectors[done : done + len(batch)] = batch
+                done += len(batch)
+                task.advance(len(batch))
+    finally:
+        model.train(training)
+    if not bool(torch.isfinite(vectors).all()):
+        raise ModelError(
+            f"{model.config.backbone} gives vectors that are not finite. "
+            "Use --precision fp32, or another model."
+        )
+    return vectors
+
+
+def embed_batch(
+    model: Embedder,
+    views: Tensor,
+    spec: InputSpec,
+    *,
+    runtime: Runtime,
+    scales: Sequence[float] = SINGLE_SCALE,
+) -> Tensor:
+    """Embed one batch of views.
+
+    Several scales are combined as (mean of v^p)^(1/p), L2-normalised, where p is GeM's own power
+    if pooling is the model's last layer, else 1 (Radenović et al., TPAMI 2018).
+
+    Args:
+        model: In eval mode on the runtime's device.
+        views: uint8 `[B, 3, S, S]`.
+        spec: Whose mean and std to normalise by.
+        runtime: Where and in which precision to compute.
+        scales: Factors on S.
+
+    Returns:
+        Unit vectors `[B, D]`, float32, on the CPU.
+    """
+    # Not inference mode: a network may be trained on afterwards and must own plain tensors.
+    with torch.no_grad(), runtime.autocast(), _fast_convolutions(runtime):
+        inputs = normalise(views.to(runtime.device, non_blocking=True), spec)
+        if tuple(scales) == SINGLE_SCALE:
+            return model(inputs).float().cpu()
+        power = model.scale_power
+        total = torch.zeros(len(inputs), model.dimension, device=runtime.device)
+        for scale in scales:
+            total += model(resize_batch(inputs, scale)).float().pow(power)
+        return l2_normalise((total / len(scales)).pow(1 / power)).cpu()
+
+
+def _fast_convolutions(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
+    """Batches of one shape: let cuDNN pick its fastest kernels for it."""
+    if runtime.device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True)
