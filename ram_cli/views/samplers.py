@@ -94,15 +94,15 @@ def class_plan(
     if size < 2 or batch_size < size or batch_size % size:
         raise ValueError(f"batches of {batch_size} images do not hold groups of {size}")
     random = generator(Stream.CLASS_PLAN, seed, epoch)
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    by_class = np.argsort(labels, kind="stable")
+    members = np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1)
     usable = [images for images in members if len(images) > 1]
     if not usable:
         raise ValueError("no class has two images")
     groups = [_groups(random.permutation(images), size) for images in usable]
     per_batch = min(batch_size // size, len(usable))
-    chosen = _draw_batches([len(of_class) for of_class in groups], per_batch, random)
-    if images_per_epoch is not None:
-        chosen = chosen[: max(1, images_per_epoch // (per_batch * size))]
+    most = None if images_per_epoch is None else max(1, images_per_epoch // (per_batch * size))
+    chosen = _draw_batches([len(of_class) for of_class in groups], per_batch, most, random)
     images = np.stack([groups[index].pop() for batch in chosen for index in batch]).ravel()
     return ClassPlan(
         _batches(images, np.full(len(images), -1), epoch, per_batch * size),
@@ -119,12 +119,12 @@ def _groups(images: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def _draw_batches(
-    counts: list[int], per_batch: int, random: np.random.Generator
+    counts: list[int], per_batch: int, most: int | None, random: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Class indices `[per_batch]` of every batch, until fewer classes have a group left."""
+    """Class indices `[per_batch]` of at most `most` batches, while enough classes have a group."""
     left = np.array(counts, dtype=np.float64)
-    batches = []
-    while np.count_nonzero(left) >= per_batch:
+    batches: list[NDArray[np.int64]] = []
+    while np.count_nonzero(left) >= per_batch and len(batches) != most:
         # Weighted drawing without replacement: the largest log(u) / weight (Efraimidis, Spirakis).
         keys = np.full(len(left), -np.inf)
         np.divide(np.log(random.random(len(left))), left, out=keys, where=left > 0)

@@ -1,5 +1,6 @@
 """Small image sets written to a temporary folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,18 @@ from ram_cli.datasets import ImageSet
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+def make_photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """Smooth colourful structure with some noise, uint8 `[H, W, 3]`."""
     random = np.random.default_rng(seed)
     small = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
     noise = random.normal(0, 6, smooth.shape)
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Callable[..., NDArray[np.uint8]]:
+    return make_photograph
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +40,6 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     paths = []
     for index in range(10):
         paths.append(f"im{index}.png")
-        Image.fromarray(photograph(*sizes[index % 5], seed=index)).save(root / paths[-1])
+        Image.fromarray(make_photograph(*sizes[index % 5], seed=index)).save(root / paths[-1])
     labels = np.arange(10, dtype=np.int64) // 2
     return ImageSet("toy/train", root, tuple(paths), labels, tuple("abcde"))
