@@ -70,6 +70,8 @@ FAMILIES = (
     r"medicoscopia.*",
     r"iphone|mobile",
     r"elevator.*",
+    r"(.*-)?tv|tv-.*",
+    r"(double|glass)-?door(-.*)?",
     r"(big-)?football-goal",
     r"(little|living|livingroom|saloon|desk|table|ceiling)?-?lamp.*",
     r"ficus(tree)?",

@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-import os
 import shutil
+import uuid
 import zipfile
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from ram_cli.errors import DataError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_folder
 
-ASSET_SHA256 = "0653dc8e870a98f5b962e610ec6d5d458ad65c5bf24c885a5b6e7e20c5910567"
+ASSET_SHA256 = "e37cc8fc2bf0e1e19eea0ae79ee6f54de54048cc128e633f3f2f18c4afab9ecc"
 """Hash of assets/furniture.zip, printed by scripts/build_furniture.py."""
 
 STAMP = ".furniture.sha256"
@@ -37,8 +37,8 @@ def unpack_furniture(data_root: Path) -> Path:
                 f"{target} is in the way of the embedded furniture images: it was not unpacked by "
                 "ram. Move it away, or choose another folder for data."
             )
-        # A name of its own for every process: whoever is first puts the folder in place.
-        fresh = data_root / f"{TEMPORARY_PREFIX}furniture-{os.getpid()}"
+        # A name of its own for every caller: whoever is first puts the folder in place.
+        fresh = data_root / f"{TEMPORARY_PREFIX}furniture-{uuid.uuid4().hex}"
         with atomic_folder(fresh) as temporary:
             archive.extractall(temporary)
             (temporary / STAMP).write_text(ASSET_SHA256 + "\n", encoding="ascii")
@@ -61,18 +61,16 @@ def is_whole(folder: Path, archive: zipfile.ZipFile) -> bool:
 
 
 def _put_in_place(fresh: Path, target: Path, archive: zipfile.ZipFile) -> None:
-    if target.exists() and not is_whole(target, archive):
-        shutil.rmtree(_moved_aside(target), ignore_errors=True)
+    aside = fresh.with_name(f"{fresh.name}-damaged")
     try:
+        if target.exists() and not is_whole(target, archive):
+            target.rename(aside)
         fresh.rename(target)
     except OSError:
-        if not is_whole(target, archive):  # else another process was faster, with the same files
+        if not is_whole(target, archive):  # else another caller was faster, with the same files
             raise
-
-
-def _moved_aside(target: Path) -> Path:
-    aside = target.with_name(f"{TEMPORARY_PREFIX}damaged-{os.getpid()}")
-    return target.rename(aside)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _asset() -> bytes:

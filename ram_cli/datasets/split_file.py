@@ -21,7 +21,7 @@ def list_split_file(root: Path, *, seed: int, val_ratio: float) -> Listing:
     """List the images named by `root/split.json`.
 
     A class is called after its folder where every class of the split has a folder of its own, and
-    else by its split and position (`train/0`).
+    else by its split and position (`train 0`).
 
     Raises:
         DataError: The file is not as described; all faults in it are named together.
@@ -86,7 +86,7 @@ def _named(content: dict[str, list[list[str]]]) -> dict[Split, list[NamedClass]]
             folders = [{str(PurePosixPath(path).parent) for path in paths} for paths in classes]
             own = [next(iter(folder)) if len(folder) == 1 else "" for folder in folders]
             if "" in own or len(set(own)) < len(own):
-                own = [f"{split}/{index}" for index in range(len(classes))]
+                own = [f"{split} {index}" for index in range(len(classes))]
             named[split] = list(zip(own, classes, strict=True))
     return named
 
