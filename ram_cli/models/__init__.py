@@ -1,1 +1,29 @@
-"""models"""
+"""Models: backbones, pooling, embedders, and how they are stored and found."""
+
+from ram_cli.models.backbones import Backbone, build_backbone
+from ram_cli.models.batchnorm import freeze_batchnorm_statistics
+from ram_cli.models.config import EmbedderConfig
+from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.folder import is_model_folder, model_hash, read_provenance, save_model
+from ram_cli.models.loading import load_model
+from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
+from ram_cli.models.projection import pca_projection, ridge_projection
+
+__all__ = [
+    "POOLINGS",
+    "Backbone",
+    "Embedder",
+    "EmbedderConfig",
+    "PoolingEntry",
+    "build_backbone",
+    "build_embedder",
+    "freeze_batchnorm_statistics",
+    "is_model_folder",
+    "l2_normalise",
+    "load_model",
+    "model_hash",
+    "pca_projection",
+    "read_provenance",
+    "ridge_projection",
+    "save_model",
+]

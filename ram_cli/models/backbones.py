@@ -21,7 +21,7 @@ from ram_cli.models.timm_networks import (
 from ram_cli.models.torchvision_networks import build_torchvision, torchvision_spec
 from ram_cli.views.spec import InputSpec
 
-_LIKELY_STEPS = (14, 16, 32, 56, 64, 224)
+_LIKELY_STEPS = (14, 16, 32, 56, 64, 128, 224)
 
 
 class Backbone(nn.Module):
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         """
         height, width = images.shape[2:]
         try:
-            features = self._extract(self.network, images)
+            features: Tensor = self._extract(self.network, images)
         except REFUSALS as error:
             own_size = height == width == self.spec.size
             if own_size or isinstance(error, torch.OutOfMemoryError):
@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         if self._layout == "tokens":
             features = features[:, self._prefix_tokens :]  # [B, h·w, C]
             rows, columns = token_grid(features.shape[1], height, width)
-            return features.transpose(1, 2).unflatten(2, (rows, columns))
+            return features.transpose(1, 2).reshape(len(features), -1, rows, columns)
         return features
 
     def takes_size(self, size: int) -> bool:
@@ -85,7 +85,11 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    name: str, *, pretrained: bool | str | Path = True, input_size: int | None = None
+    name: str,
+    *,
+    pretrained: bool | str | Path = True,
+    input_size: int | None = None,
+    whole_features: bool = False,
 ) -> Backbone:
     """Build a backbone by name.
 
@@ -95,6 +99,7 @@ def build_backbone(
             `torchvision:resnet50.imagenet1k_v2`).
         pretrained: True for published weights, False for random ones, or a file of weights.
         input_size: Side of its square input in pixels; None for the size it was trained at.
+        whole_features: Keep the last max-pooling of VGG and AlexNet, no ReLU after DenseNet.
 
     Raises:
         ModelError: Unknown name, a size the network cannot take, weights out of reach.
@@ -106,7 +111,7 @@ def build_backbone(
     if size < 1:
         raise ModelError(f"the input size must be positive, not {size} pixels.")
     try:
-        return _build(parsed, pretrained, spec.with_size(size))
+        return _build(parsed, pretrained, spec.with_size(size), whole_features)
     except (CheckpointError, torch.OutOfMemoryError):
         raise
     except (ModelError, *REFUSALS) as error:
@@ -124,10 +129,12 @@ def backbone_spec(name: BackboneName) -> InputSpec:
     return timm_spec(name) if name.library == "timm" else torchvision_spec(name)
 
 
-def _build(name: BackboneName, pretrained: bool | str | Path, spec: InputSpec) -> Backbone:
+def _build(
+    name: BackboneName, pretrained: bool | str | Path, spec: InputSpec, whole_features: bool
+) -> Backbone:
     if name.library == "torchvision":
         state_dict = torchvision_state_dict(name, pretrained)
-        network = build_torchvision(name, spec.size, state_dict)
+        network = build_torchvision(name, spec.size, state_dict, whole_features)
         return Backbone(str(name), network, _identity_extract, spec)
     network = build_timm(name, spec.size, timm_weights(name, pretrained))
     try:
@@ -155,7 +162,7 @@ def _working_sizes(name: BackboneName, spec: InputSpec, size: int) -> str:
 def _can_build(name: BackboneName, spec: InputSpec) -> bool:
     try:
         with torch.device("meta"):
-            _build(name, False, spec)
+            _build(name, False, spec, False)
     except (ModelError, *REFUSALS):
         return False
     return True

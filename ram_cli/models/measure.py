@@ -98,39 +98,18 @@ def token_grid(tokens: int, height: int, width: int) -> tuple[int, int]:
     return rows, tokens // rows
 
 
-def _measure(
-    network: nn.Module, extract: Extract, size: int, device: torch.device
-) -> Measured:
+def _measure(network: nn.Module, extract: Extract, size: int, device: torch.device) -> Measured:
     ran: set[nn.Module] = set()
     hooks = [
         child.register_forward_hook(lambda module, _args, _output: ran.add(module))
         for child in network.children()
     ]
-    parameters = {
-        name: torch.empty_like(value, device=device, requires_grad=True)
-        if device.type == "meta"
-        else value
-        for name, value in network.named_parameters()
-    }
-    buffers = {
-        name: torch.empty_like(value, device=device) if device.type == "meta" else value
-        for name, value in network.named_buffers()
-    }
-    tensors = {f"network.{name}": value for name, value in (parameters | buffers).items()}
-    images = torch.zeros(1, 3, size, size, device=device)
     try:
-        with torch.enable_grad():
-            features = torch.func.functional_call(_Probe(network, extract), tensors, (images,))
-            trainable = {name: value for name, value in parameters.items() if value.requires_grad}
-            gradients = torch.autograd.grad(
-                features.sum(), list(trainable.values()), allow_unused=True
-            )
+        features, parameters = _run(network, extract, size, device)
     finally:
         for hook in hooks:
             hook.remove()
-    idle = frozenset(
-        name for name, gradient in zip(trainable, gradients, strict=True) if gradient is None
-    )
+    idle = _idle_parameters(features, parameters)
     idle_children = tuple(
         name
         for name, child in network.named_children()
@@ -140,6 +119,42 @@ def _measure(
     )
     layout, channels, prefix = _layout(network, features, size)
     return Measured(layout, channels, prefix, idle_children, idle)
+
+
+def _run(
+    network: nn.Module, extract: Extract, size: int, device: torch.device
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Features of an empty image, and the parameters they were computed with."""
+    parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
+    if device.type == "meta":
+        empty = torch.empty_like
+        parameters = {
+            name: nn.Parameter(empty(value, device=device), value.requires_grad)
+            for name, value in parameters.items()
+        }
+        buffers = {name: empty(value, device=device) for name, value in buffers.items()}
+    tensors = {f"network.{name}": value for name, value in (parameters | buffers).items()}
+    images = torch.zeros(1, 3, size, size, device=device)
+    with torch.enable_grad():
+        # Modules that stand at several places are swapped once: tying would swap them twice and
+        # leave the empty tensors behind.
+        features: Tensor = torch.func.functional_call(
+            _Probe(network, extract), tensors, (images,), tie_weights=False
+        )
+    return features, dict(parameters)
+
+
+def _idle_parameters(features: Tensor, parameters: dict[str, Tensor]) -> frozenset[str]:
+    """Names of the trainable parameters that the features do not depend on."""
+    trainable = {name: value for name, value in parameters.items() if value.requires_grad}
+    if not trainable or not features.requires_grad:
+        return frozenset(trainable)
+    with torch.enable_grad():
+        total = features.sum()
+    gradients = torch.autograd.grad(total, list(trainable.values()), allow_unused=True)
+    return frozenset(
+        name for name, gradient in zip(trainable, gradients, strict=True) if gradient is None
+    )
 
 
 def _layout(network: nn.Module, features: Tensor, size: int) -> tuple[Layout, int, int]:

@@ -23,7 +23,8 @@ RMAC_LEVELS = 3
 
 def l2_normalise(vectors: Tensor, dim: int = 1) -> Tensor:
     """Divide by the Euclidean norm along `dim`: x / (‖x‖ + ε); a zero vector stays zero."""
-    return vectors / (torch.linalg.vector_norm(vectors, dim=dim, keepdim=True) + EPSILON)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    return vectors / (norms + EPSILON)
 
 
 @contextmanager
@@ -92,9 +93,7 @@ def region_grid(height: int, width: int, levels: int = RMAC_LEVELS) -> list[Regi
     short, long = min(height, width), max(height, width)
     extra = 0
     if long > short:
-        extra = min(
-            range(1, 7), key=lambda steps: abs(1 - (long - short) / (steps * short) - 0.4)
-        )
+        extra = min(range(1, 7), key=lambda steps: abs(1 - (long - short) / (steps * short) - 0.4))
     regions = []
     for level in range(1, levels + 1):
         size = 2 * short // (level + 1)

