@@ -1,10 +1,11 @@
 """Small image sets written to a temporary folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +21,15 @@ def make_photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]
     smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
     noise = random.normal(0, 6, smooth.shape)
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The images are too small to share out among threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 
 from ram_cli.datasets import ImageSet
@@ -56,13 +57,37 @@ def test_boxes_are_cropped(image_set):
     np.testing.assert_array_equal(pixels, decode_image(image_set.path(0))[6:40, 4:30])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_is_one_clear_error(tmp_path, workers):
+@pytest.fixture
+def unreadable(tmp_path):
     path = tmp_path / "odd: näme.jpg"
     path.write_bytes(b"")
-    images = ImageSet("toy", tmp_path, (path.name,), np.zeros(1, np.int64), ("a",))
-    with pytest.raises(UnreadableImageError) as caught:
-        list(DataLoader(EvaluationViews(images, 32), num_workers=workers))
-    assert caught.value.path == path
-    assert str(caught.value) == str(UnreadableImageError(path, caught.value.reason))
-    assert caught.value.reason == "the file is empty"
+    return ImageSet("toy", tmp_path, (path.name,), np.zeros(1, np.int64), ("a",))
+
+
+def assert_clear(error, images):
+    assert error.path == images.path(0)
+    assert error.reason == "the file is empty"
+    assert str(error) == str(UnreadableImageError(images.path(0), "the file is empty"))
+
+
+class TestUnreadable:
+    def test_in_this_process(self, unreadable):
+        with pytest.raises(UnreadableImageError) as caught:
+            EvaluationViews(unreadable, 32)[0]
+        assert_clear(caught.value, unreadable)
+
+    def test_out_of_a_worker(self, unreadable, monkeypatch):
+        monkeypatch.setattr(loading_module, "get_worker_info", object)
+        try:
+            EvaluationViews(unreadable, 32)[0]
+        except UnreadableImageError:
+            carried = ExceptionWrapper(where="in DataLoader worker process 0")
+        with pytest.raises(UnreadableImageError) as caught:
+            carried.reraise()
+        assert_clear(caught.value, unreadable)
+
+    @pytest.mark.slow  # torch takes five seconds to give up on its workers
+    def test_with_real_workers(self, unreadable):
+        with pytest.raises(UnreadableImageError) as caught:
+            list(DataLoader(EvaluationViews(unreadable, 32), num_workers=1))
+        assert_clear(caught.value, unreadable)
