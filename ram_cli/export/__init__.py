@@ -1,1 +1,1 @@
-"""export"""
+"""Models that others can use: folders to publish."""

@@ -1,1 +1,1 @@
-"""recipes"""
+"""One file per command: from settings to objects to one call."""

@@ -1,0 +1,170 @@
+"""What the recipes share: from settings to datasets, devices, run folders and model records."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ram_cli.datasets import Dataset, load_dataset
+from ram_cli.engine import RunFolder, Runtime, resolve_runtime
+from ram_cli.errors import OutputError
+from ram_cli.evaluation import RetrievalMetrics
+from ram_cli.models import is_model_folder
+from ram_cli.progress import Reporter
+from ram_cli.settings import CommandSettings
+from ram_cli.settings.sources import RUNS
+
+CACHE_BYTES = 512 * 2**20
+"""Decoded pixels that all loading processes together may keep between epochs."""
+
+PLACE_FIELDS = frozenset({"data_root", "device", "workers", "output", "resume", "config", "report"})
+"""Settings that tell of the machine rather than of the model; no model folder repeats them."""
+
+
+class MachineSettings(Protocol):
+    """Settings that say where to compute."""
+
+    @property
+    def device(self) -> str:
+        """Name of a device."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Name of a number format."""
+        ...
+
+
+class SplitSettings(Protocol):
+    """Settings that say how a dataset is found and split."""
+
+    @property
+    def data_root(self) -> Path:
+        """Folder of the datasets."""
+        ...
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the split of a plain folder."""
+        ...
+
+    @property
+    def test_ratio(self) -> float:
+        """Share of test classes of a plain folder."""
+        ...
+
+    @property
+    def val_ratio(self) -> float:
+        """Share of validation classes."""
+        ...
+
+    @property
+    def skip_unreadable(self) -> bool:
+        """Leave unreadable images out."""
+        ...
+
+
+def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
+    """Choose device and precision, and say which."""
+    runtime = resolve_runtime(settings.device, settings.precision)
+    reporter.note(f"computing on {runtime.describe()}")
+    return runtime
+
+
+def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Dataset:
+    """Load a dataset, and say what it holds and what was left out."""
+    dataset = load_dataset(
+        name,
+        settings.data_root,
+        split_seed=settings.split_seed,
+        test_ratio=settings.test_ratio,
+        val_ratio=settings.val_ratio,
+        skip_unreadable=settings.skip_unreadable,
+        reporter=reporter,
+    )
+    parts = ", ".join(
+        f"{part} {len(images)} of {images.class_count} classes"
+        for part, images in (
+            ("train", dataset.train),
+            ("val", dataset.val),
+            ("test", dataset.test),
+        )
+    )
+    reporter.note(f"{dataset.name}: images {parts}")
+    if dataset.skipped:
+        reporter.warn(f"{dataset.name}: {len(dataset.skipped)} unreadable images left out")
+    return dataset
+
+
+def worker_count(requested: int | None, runtime: Runtime) -> int:
+    """Processes that decode: a GPU wants to be fed by all cores; a CPU does the training itself."""
+    if requested is not None:
+        return requested
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, cores or 1) if runtime.device.type == "cuda" else 1
+
+
+def choose_run_folder(
+    settings: CommandSettings, output: Path | None, dataset: str, network: str
+) -> RunFolder:
+    """The folder a new run goes to: `--output`, or a new one under `runs/`."""
+    if output is not None:
+        return RunFolder(output)
+    words = (settings.table, Path(dataset).name, Path(network).name)
+    stem = "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") or "unnamed" for word in words)
+    stem = f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    taken = (RUNS / stem).exists()
+    return RunFolder(RUNS / (f"{stem}-{os.getpid()}" if taken else stem))
+
+
+def model_folder(name: str) -> str:
+    """Read the name of a run folder as that of its best model, or its final one."""
+    path = Path(name).expanduser()
+    if path.is_dir() and not is_model_folder(path):
+        for part in ("best", "final"):
+            if is_model_folder(path / part):
+                return str(path / part)
+        if RunFolder(path).config.exists():
+            raise OutputError(
+                f"{path} is a run without a model yet. Go on with --resume {path}, then try again."
+            )
+    return name
+
+
+def provenance(
+    settings: CommandSettings,
+    dataset: Dataset,
+    metrics: Mapping[str, float],
+    **more: Any,
+) -> dict[str, Any]:
+    """What a model folder records about where the model comes from."""
+    values = settings.model_dump(mode="json", exclude=set(PLACE_FIELDS))
+    return {
+        "command": settings.table,
+        "dataset": {
+            "name": dataset.name,
+            "content_hash": dataset.content_hash,
+            "split_seed": values.get("split_seed"),
+            "test_ratio": values.get("test_ratio"),
+            "val_ratio": values.get("val_ratio"),
+        },
+        "metrics": dict(metrics),
+        "settings": values,
+        **more,
+    }
+
+
+def metric_values(metrics: RetrievalMetrics) -> dict[str, float]:
+    """The two numbers that progress shows, in percent."""
+    first = metrics.ks.index(1) if 1 in metrics.ks else 0
+    return {
+        "mAP": 100 * metrics.map,
+        f"R@{metrics.ks[first]}": 100 * float(metrics.recall_at[first]),
+    }
+
+
+def validation_values(metrics: RetrievalMetrics) -> dict[str, float]:
+    """Metrics of a validation; mAP decides which epoch is the best."""
+    return {"score": metrics.map, **metric_values(metrics)}

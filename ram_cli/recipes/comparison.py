@@ -1,0 +1,128 @@
+"""Tests of a query model against a gallery model, each image set embedded once per model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ram_cli.datasets import ImageSet
+from ram_cli.engine import Runtime
+from ram_cli.errors import ConfigError, DataError
+from ram_cli.evaluation import label_metrics
+from ram_cli.evaluation.cost import QueryCost, query_cost
+from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
+from ram_cli.models import Embedder
+from ram_cli.progress import SILENT, Reporter
+from ram_cli.recipes.rows import ResultRow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One side of a search.
+
+    Attributes:
+        name: For people: "teacher", "student".
+        model: Its network.
+        size: Side of its input in pixels.
+    """
+
+    name: str
+    model: Embedder
+    size: int
+
+    def at(self, size: int) -> "Side":
+        """The same network on images of another size."""
+        return Side(self.name, self.model, size)
+
+    @property
+    def label(self) -> str:
+        """Name and size."""
+        return f"{self.name} {self.size}"
+
+
+@dataclass(slots=True, eq=False)
+class Comparison:
+    """Embeds each (network, size, image set) once, however many searches use it.
+
+    Attributes:
+        runtime: Where and how to compute.
+        ks: Cut-offs of the metrics.
+        scales: Factors on every size.
+        batch_size: Images in a batch.
+        workers: Processes that decode.
+        reporter: Told of the progress.
+    """
+
+    runtime: Runtime
+    ks: tuple[int, ...] = (1, 4, 8)
+    scales: Sequence[float] = SINGLE_SCALE
+    batch_size: int = 64
+    workers: int = 0
+    reporter: Reporter = SILENT
+    _vectors: dict[tuple[int, int, str], Tensor] = field(default_factory=dict)
+    _costs: dict[tuple[int, int], QueryCost] = field(default_factory=dict)
+
+    def vectors(self, side: Side, images: ImageSet) -> Tensor:
+        """Vectors `[N, D]` of the images."""
+        key = (id(side.model), side.size, images.name)
+        if key not in self._vectors:
+            self._vectors[key] = embed_images(
+                side.model,
+                images,
+                runtime=self.runtime,
+                size=side.size,
+                scales=self.scales,
+                batch_size=self.batch_size,
+                workers=self.workers,
+                reporter=self.reporter,
+                description=f"embed {images.name}, {side.label}",
+            )
+        return self._vectors[key]
+
+    def row(self, query: Side, gallery: Side, images: ImageSet, label: str = "") -> ResultRow:
+        """Search every image among all others.
+
+        Raises:
+            DataError: No two images show the same class.
+            ConfigError: The two embed in different dimensions.
+        """
+        if query.model.dimension != gallery.model.dimension:
+            raise dimension_error(query.model.dimension, gallery.model.dimension)
+        metrics = label_metrics(
+            self.vectors(query, images),
+            self.vectors(gallery, images),
+            images.labels,
+            images.labels,
+            self.ks,
+            same_set=True,
+        )
+        if metrics.queries == 0:
+            raise DataError(
+                f"{images.name}: no two images show the same class, so nothing can be found. "
+                "Test on a dataset with two or more images per class."
+            )
+        return ResultRow(
+            dataset=images.name,
+            label=label or f"{query.label} → {gallery.label}",
+            query=query.name,
+            query_size=query.size,
+            gallery=gallery.name,
+            gallery_size=gallery.size,
+            metrics=metrics,
+            cost=self.cost(query),
+        )
+
+    def cost(self, side: Side) -> QueryCost:
+        """Cost of one query."""
+        key = (id(side.model), side.size)
+        if key not in self._costs:
+            self._costs[key] = query_cost(side.model, runtime=self.runtime, size=side.size)
+        return self._costs[key]
+
+
+def dimension_error(student: int, teacher: int) -> ConfigError:
+    """The two models of a pair do not share a space."""
+    return ConfigError(
+        f"whitening: the student embeds in {student} dimensions, the teacher in {teacher}. "
+        f"Train the student with --whitening {teacher}, or choose a teacher of {student}."
+    )

@@ -1,0 +1,176 @@
+"""`ram distill`: a cheap student in the embedding space of a teacher."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from torch import nn
+
+from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.engine import CoupledObjective, Objective, RegressionObjective, Runtime
+from ram_cli.engine.fit import Validate
+from ram_cli.evaluation import label_metrics
+from ram_cli.evaluation.extract import embed_images, place
+from ram_cli.losses import METHODS
+from ram_cli.models import Embedder, load_model, model_hash
+from ram_cli.progress import SILENT, Reporter
+from ram_cli.recipes.common import (
+    CACHE_BYTES,
+    model_folder,
+    open_dataset,
+    open_runtime,
+    validation_values,
+    worker_count,
+)
+from ram_cli.recipes.comparison import Comparison, Side, dimension_error
+from ram_cli.recipes.rows import ResultRow
+from ram_cli.recipes.training import (
+    TrainingResult,
+    build_network,
+    finished,
+    open_run,
+    seed_everything,
+    test_afterwards,
+    train_network,
+)
+from ram_cli.settings import DistillSettings
+
+
+def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> TrainingResult:
+    """Train a student whose vectors can be searched in the teacher's gallery.
+
+    Raises:
+        RamError: Something cannot be used or done; the message says what.
+    """
+    runtime = open_runtime(settings, reporter)
+    seed_everything(settings.seed)
+    with open_run(settings, settings.student) as run:
+        teacher = _teacher(settings, runtime, reporter)
+        # Seeded again: the student's first weights do not depend on which teacher was built.
+        seed_everything(settings.seed)
+        student = _student(settings, teacher)
+        dataset = open_dataset(settings.dataset, settings, reporter)
+        tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
+        images = dataset.train if settings.val else dataset.train_val
+        workers = worker_count(settings.workers, runtime)
+        reporter.note(
+            f"student {student.config.backbone} at {student.spec.size} px, "
+            f"teacher {teacher.config.backbone} at {teacher.spec.size} px"
+        )
+        position = train_network(
+            settings,
+            run,
+            student,
+            _objective(settings, student, teacher, images, runtime, workers, reporter),
+            dataset,
+            runtime,
+            reporter,
+            validate=_validation(teacher, dataset, runtime, workers) if settings.val else None,
+            record={"teacher": _teacher_record(settings, teacher)},
+        )
+        result = finished(run, position)
+
+        def rows(comparison: Comparison, trained: Embedder, images: ImageSet) -> list[ResultRow]:
+            query = Side("student", trained, trained.spec.size)
+            gallery = Side("teacher", teacher, teacher.spec.size)
+            return [comparison.row(query, gallery, images), comparison.row(query, query, images)]
+
+        return test_afterwards(result, tests, settings, runtime, reporter, rows)
+
+
+def _teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
+    teacher = load_model(model_folder(settings.teacher))
+    own, wanted = teacher.spec.size, settings.teacher_image_size
+    if wanted is not None and wanted != own:
+        reporter.note(f"the teacher was made for {own} px and sees {wanted}")
+        teacher.set_input_size(wanted)
+    teacher.requires_grad_(False)
+    return place(teacher, runtime).eval()
+
+
+def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
+    """A student that embeds in as many dimensions as the teacher."""
+    chosen = "whitening" in settings.model_fields_set
+    student = build_network(
+        settings.student,
+        settings,
+        dimension=settings.whitening if chosen else teacher.dimension,
+        head_from=teacher,
+    )
+    if student.dimension != teacher.dimension:
+        raise dimension_error(student.dimension, teacher.dimension)
+    student.set_input_size(settings.image_size or teacher.spec.size // 2)
+    return student
+
+
+def _objective(
+    settings: DistillSettings,
+    student: Embedder,
+    teacher: Embedder,
+    images: ImageSet,
+    runtime: Runtime,
+    workers: int,
+    reporter: Reporter,
+) -> Objective:
+    method = METHODS[settings.method]
+    if method.needs_views:
+        return CoupledObjective(
+            images,
+            teacher,
+            student.spec,
+            teacher.spec,
+            method.function,
+            {name: getattr(settings, name) for name in method.weights},
+            views=settings.views,
+            batch_size=settings.batch_size,
+            images_per_epoch=settings.images_per_epoch,
+            mixup_alpha=settings.mixup_alpha,
+            seed=settings.seed,
+            runtime=runtime,
+            cache_bytes=CACHE_BYTES // max(1, workers),
+        )
+    vectors = embed_images(
+        teacher,
+        images,
+        runtime=runtime,
+        workers=workers,
+        reporter=reporter,
+        description="embed by the teacher",
+    )
+    return RegressionObjective(
+        images,
+        vectors,
+        student.spec,
+        method.function,
+        batch_size=settings.batch_size,
+        images_per_epoch=settings.images_per_epoch,
+        seed=settings.seed,
+        runtime=runtime,
+    )
+
+
+def _validation(
+    teacher: Embedder, dataset: Dataset, runtime: Runtime, workers: int
+) -> Validate | None:
+    """Asymmetric retrieval on classes that are not trained on; the gallery is embedded once."""
+    images = dataset.val
+    if len(images) == 0:
+        return None
+    gallery = embed_images(teacher, images, runtime=runtime, workers=workers)
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        query = embed_images(cast(Embedder, network), images, runtime=runtime, workers=workers)
+        return validation_values(
+            label_metrics(query, gallery, images.labels, images.labels, (1,), same_set=True)
+        )
+
+    return validate
+
+
+def _teacher_record(settings: DistillSettings, teacher: Embedder) -> dict[str, object]:
+    return {
+        "name": settings.teacher,
+        "hash": model_hash(teacher),
+        "backbone": teacher.config.backbone,
+        "dimension": teacher.dimension,
+        "image_size": teacher.spec.size,
+    }

@@ -1,0 +1,135 @@
+"""`ram train`: metric learning of one network, the way teachers are made."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.engine import Runtime, SymmetricObjective
+from ram_cli.engine.fit import Validate
+from ram_cli.errors import ConfigError
+from ram_cli.evaluation import label_metrics
+from ram_cli.evaluation.extract import embed_images
+from ram_cli.models import Embedder
+from ram_cli.models.names import is_backbone_name
+from ram_cli.progress import SILENT, Reporter
+from ram_cli.recipes.common import (
+    CACHE_BYTES,
+    open_dataset,
+    open_runtime,
+    validation_values,
+    worker_count,
+)
+from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.projection import start_projection
+from ram_cli.recipes.rows import ResultRow
+from ram_cli.recipes.training import (
+    TrainingResult,
+    build_network,
+    finished,
+    open_run,
+    seed_everything,
+    test_afterwards,
+    train_network,
+)
+from ram_cli.settings import TrainSettings
+
+
+def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingResult:
+    """Train one network with labels.
+
+    Raises:
+        RamError: Something cannot be used or done; the message says what.
+    """
+    if settings.batch_size % settings.images_per_class:
+        raise ConfigError(
+            f"batch_size: {settings.batch_size} images do not divide into classes of "
+            f"{settings.images_per_class}. Use a multiple of --images-per-class."
+        )
+    runtime = open_runtime(settings, reporter)
+    seed_everything(settings.seed)
+    with open_run(settings, settings.backbone) as run:
+        dataset = open_dataset(settings.dataset, settings, reporter)
+        tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
+        images = dataset.train if settings.val else dataset.train_val
+        model = build_network(settings.backbone, settings, dimension=settings.whitening)
+        if settings.image_size is not None:
+            model.set_input_size(settings.image_size)
+        workers = worker_count(settings.workers, runtime)
+        if _wants_start(settings) and run.checkpoint() is None:
+            start_projection(
+                model,
+                images,
+                seed=settings.seed,
+                runtime=runtime,
+                workers=workers,
+                reporter=reporter,
+            )
+        objective = _objective(settings, model, images, runtime, workers)
+        if objective.excluded_classes:
+            reporter.warn(f"{objective.excluded_classes} classes of one image are not trained on")
+        position = train_network(
+            settings,
+            run,
+            model,
+            objective,
+            dataset,
+            runtime,
+            reporter,
+            validate=_validation(dataset, runtime, workers) if settings.val else None,
+            record={},
+        )
+        result = finished(run, position)
+
+        def rows(comparison: Comparison, trained: Embedder, images: ImageSet) -> list[ResultRow]:
+            side = Side(result.model.name, trained, trained.spec.size)
+            return [comparison.row(side, side, images)]
+
+        return test_afterwards(result, tests, settings, runtime, reporter, rows)
+
+
+def _wants_start(settings: TrainSettings) -> bool:
+    return settings.projection_start == "whitening" and is_backbone_name(settings.backbone)
+
+
+def _objective(
+    settings: TrainSettings, model: Embedder, images: ImageSet, runtime: Runtime, workers: int
+) -> SymmetricObjective:
+    def embed(network: nn.Module, indices: Sequence[int]) -> Tensor:
+        return embed_images(
+            cast(Embedder, network), images.subset(indices), runtime=runtime, workers=workers
+        )
+
+    return SymmetricObjective(
+        images,
+        model.spec,
+        embed,
+        loss=settings.loss,
+        margin=settings.loss_margin,
+        mining=settings.mining,
+        negatives=settings.negatives,
+        pool_size=settings.pool_size,
+        images_per_class=settings.images_per_class,
+        batch_size=settings.batch_size,
+        images_per_epoch=settings.images_per_epoch,
+        seed=settings.seed,
+        runtime=runtime,
+        cache_bytes=CACHE_BYTES // max(1, workers),
+    )
+
+
+def _validation(dataset: Dataset, runtime: Runtime, workers: int) -> Validate | None:
+    """Symmetric retrieval on classes that are not trained on."""
+    images = dataset.val
+    if len(images) == 0:
+        return None
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        model = cast(Embedder, network)
+        vectors = embed_images(model, images, runtime=runtime, workers=workers)
+        return validation_values(
+            label_metrics(vectors, vectors, images.labels, images.labels, (1,), same_set=True)
+        )
+
+    return validate

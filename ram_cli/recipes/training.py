@@ -1,0 +1,246 @@
+"""The part of `ram train` and `ram distill` that is the same: a network, an objective, a run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed
+from torch import nn
+
+from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.engine import (
+    FitPlan,
+    Objective,
+    Position,
+    RunFolder,
+    Runtime,
+    Trainer,
+    build_optimiser,
+    build_schedule,
+    make_accelerator,
+    total_steps,
+)
+from ram_cli.engine.fit import Validate
+from ram_cli.errors import OutputError
+from ram_cli.models import (
+    Embedder,
+    build_embedder,
+    freeze_batchnorm_statistics,
+    load_model,
+    save_model,
+)
+from ram_cli.models.names import is_backbone_name
+from ram_cli.progress import Reporter, TableData
+from ram_cli.recipes.common import choose_run_folder, model_folder, provenance, worker_count
+from ram_cli.recipes.comparison import Comparison
+from ram_cli.recipes.rows import ResultRow, rows_table
+from ram_cli.settings import DistillSettings, TrainSettings
+
+TrainingSettings = TrainSettings | DistillSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a finished training leaves behind.
+
+    Attributes:
+        run: The run folder.
+        model: The model folder to use: the best validated one, else the final one.
+        validation: Metrics of the last validation, in percent; empty without validation.
+        best_epoch: Epoch of the best validation, counted from 1.
+        steps: Optimiser steps taken.
+        seconds: Time spent, over all restarts.
+        tests: Results on the test datasets.
+    """
+
+    run: Path
+    model: Path
+    validation: Mapping[str, float]
+    best_epoch: int | None
+    steps: int
+    seconds: float
+    tests: list[ResultRow] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        return {
+            "run": str(self.run),
+            "model": str(self.model),
+            "validation": dict(self.validation),
+            "best_epoch": self.best_epoch,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "tests": [row.to_json() for row in self.tests],
+        }
+
+    def tables(self) -> list[TableData]:
+        """The last validation, and the tests."""
+        shown = []
+        if self.validation:
+            names = list(self.validation)
+            values = [f"{self.validation[name]:.1f}" for name in names]
+            shown.append(TableData("validation", names, [values], numeric=set(range(len(names)))))
+        if self.tests:
+            shown.append(rows_table("test", self.tests))
+        return shown
+
+    def notes(self) -> list[str]:
+        """Where the model is."""
+        best = f", best of epoch {self.best_epoch}" if self.best_epoch else ""
+        return [
+            f"model: {self.model}{best}",
+            f"run: {self.run} ({self.steps} steps, {self.seconds:.0f} s)",
+        ]
+
+
+@contextmanager
+def open_run(settings: TrainingSettings, network: str) -> Iterator[RunFolder]:
+    """Hold the folder of a new run, or of the one to go on with, while it is worked in.
+
+    Raises:
+        OutputError: The folder is taken, or cannot be written.
+    """
+    if settings.resume is not None:
+        run = RunFolder(settings.resume)
+    else:
+        run = choose_run_folder(settings, settings.output, settings.dataset, network)
+        run.check_free()
+    with run.lock():
+        yield run
+
+
+def train_network(
+    settings: TrainingSettings,
+    run: RunFolder,
+    model: Embedder,
+    objective: Objective,
+    dataset: Dataset,
+    runtime: Runtime,
+    reporter: Reporter,
+    *,
+    validate: Validate | None,
+    record: Mapping[str, Any],
+) -> Position:
+    """Train `model` in `run` as the settings say, from where the run stands.
+
+    Args:
+        settings: Of the command.
+        run: Held by this process.
+        model: The network, moved to the runtime's device.
+        objective: What to optimise.
+        dataset: What is trained on, for the record.
+        runtime: Where and how to compute.
+        reporter: Told of the progress.
+        validate: Metrics between epochs.
+        record: More facts for the model folder, such as the teacher.
+    """
+    if settings.resume is None:
+        run.claim(settings.to_toml(), dataset.content_hash)
+    elif run.data_hash() not in (None, dataset.content_hash):
+        raise OutputError(
+            f"the images of {settings.dataset} are not those that {run.path} began with. "
+            "Restore them, or start a new run."
+        )
+    if settings.freeze_bn:
+        freeze_batchnorm_statistics(model)
+    tracker = None if settings.log_with == "none" else settings.log_with
+    accelerator = make_accelerator(runtime, folder=run.path, tracker=tracker)
+    optimiser = build_optimiser(
+        model.parameter_groups(settings.lr, settings.weight_decay),
+        settings.optimizer,
+        settings.lr,
+        settings.weight_decay,
+        settings.momentum,
+    )
+    steps = total_steps(objective, settings.epochs, settings.accumulate)
+    schedule = build_schedule(
+        optimiser, settings.scheduler, settings.lr, steps, max(1, steps // settings.epochs)
+    )
+
+    def write_model(network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
+        assert isinstance(network, Embedder)
+        save_model(network, folder, provenance=provenance(settings, dataset, metrics, **record))
+
+    trainer = Trainer(
+        accelerator,
+        model,
+        optimiser,
+        schedule,
+        objective,
+        FitPlan(
+            epochs=settings.epochs,
+            accumulate=settings.accumulate,
+            val_every=settings.val_every,
+            save_every=settings.save_every,
+            checkpoint_minutes=settings.checkpoint_minutes,
+            log_every=settings.log_every,
+            workers=worker_count(settings.workers, runtime),
+        ),
+        run,
+        save_model=write_model,
+        validate=validate,
+        reporter=reporter,
+    )
+    return trainer.fit()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch, before networks draw their first weights."""
+    set_seed(seed)
+
+
+def build_network(
+    name: str, settings: TrainingSettings, *, dimension: int, head_from: Embedder | None = None
+) -> Embedder:
+    """The network to train: a model that exists, or a new head on a backbone.
+
+    Args:
+        name: Any name of a model.
+        settings: How to build the head.
+        dimension: D of a new projection, 0 for none.
+        head_from: A model whose layers after the backbone a new one starts from.
+    """
+    if Path(name).expanduser().exists() or not is_backbone_name(name):
+        return load_model(model_folder(name))
+    return build_embedder(
+        name,
+        pooling=settings.pool,
+        dimension=dimension,
+        pretrained=settings.pretrained,
+        local_whitening=settings.local_whitening,
+        regional=settings.regional,
+        init_from=head_from,
+    )
+
+
+def finished(run: RunFolder, position: Position) -> TrainingResult:
+    """The result of a training that has come to its end."""
+    return TrainingResult(
+        run=run.path,
+        model=run.best if position.best_epoch is not None else run.final,
+        validation=position.metrics,
+        best_epoch=position.best_epoch,
+        steps=position.step,
+        seconds=position.seconds,
+    )
+
+
+def test_afterwards(
+    result: TrainingResult,
+    datasets: Sequence[Dataset],
+    settings: TrainingSettings,
+    runtime: Runtime,
+    reporter: Reporter,
+    rows: Callable[[Comparison, Embedder, ImageSet], list[ResultRow]],
+) -> TrainingResult:
+    """Test the trained model once, on classes that neither training nor validation has seen."""
+    if not datasets:
+        return result
+    comparison = Comparison(
+        runtime, workers=worker_count(settings.workers, runtime), reporter=reporter
+    )
+    trained = load_model(result.model)
+    tests = [row for data in datasets for row in rows(comparison, trained, data.test)]
+    return replace(result, tests=tests)
