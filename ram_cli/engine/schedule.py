@@ -3,6 +3,14 @@
 Every schedule multiplies: a group with "lr_scale" 10 has ten times the learning rate of a group
 with 1 at every step. The published OneCycle and cyclic schedules overwrite the pooling group's
 rate with the common one instead.
+
+* onecycle (Smith & Topin, 2018): from lr / 10 up to lr over the first 30 % of the steps, then down
+  to lr / 100,000 at the last one, along cosines; momentum runs the other way, from 0.95 to 0.85 and
+  back.
+* cyclic (Smith, 2017): one triangle from lr / 10 to its peak and back per epoch, half as high in
+  each following epoch.
+* exponential: lr · exp(−decay · epoch), constant within an epoch.
+* none: constant.
 """
 
 import math
@@ -28,16 +36,7 @@ def build_schedule(
 ) -> LRScheduler:
     """Build a schedule; call its `step` after every step of the optimiser.
 
-    * onecycle (Smith & Topin, 2018): from lr / 10 up to lr over the first 30 % of the steps, then
-      down to lr / 100,000 at the last one, along cosines; momentum runs the other way, from 0.95 to
-      0.85 and back.
-    * cyclic (Smith, 2017): one triangle from lr / 10 to its peak and back per epoch, half as high
-      in each following epoch.
-    * exponential: lr · exp(−decay · epoch), constant within an epoch.
-    * none: constant.
-
-    The state is in `state_dict()`, plain numbers only: build optimiser and schedule anew, then load
-    the states of both.
+    To resume, build optimiser and schedule anew, then load the `state_dict` of both.
 
     Args:
         optimiser: Its groups may hold "lr_scale", their multiple of `lr`; 1 when missing.

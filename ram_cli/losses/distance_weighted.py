@@ -4,7 +4,7 @@ Letters: Q queries, N images of the pool, D embedding dimension.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from ram_cli.errors import DataError
@@ -20,13 +20,13 @@ from ram_cli.losses.pools import (
 
 
 def distance_weighted_probabilities(
-    distances: NDArray[np.float64],
+    distances: Tensor,
     dimension: int,
-    allowed: NDArray[np.bool_],
+    allowed: Tensor,
     *,
     minimum_distance: float = 0.5,
     floor: float = 1e-6,
-) -> NDArray[np.float64]:
+) -> Tensor:
     """Probability of every pool image to become a negative, by the inverse density of distances.
 
     Pairwise distances d of points on the unit sphere have density ∝ d^(D−2) (1 − d²/4)^((D−3)/2)
@@ -41,27 +41,25 @@ def distance_weighted_probabilities(
         floor: Added to every allowed weight, the largest being 1: no image is out of reach.
 
     Returns:
-        `[Q, N]`; every row sums to one.
+        `[Q, N]` in float64, on the CPU; every row sums to one.
 
     Raises:
         DataError: A row allows nothing.
     """
-    empty = np.flatnonzero(~allowed.any(axis=1))
+    allowed = allowed.cpu()
+    empty = (~allowed.any(dim=1)).nonzero()
     if len(empty):
         raise DataError(
-            f"query {empty[0]} has no possible negative among {distances.shape[1]} pool images: "
-            "enlarge the pool or add classes"
+            f"query {int(empty[0])} has no possible negative among {distances.shape[1]} pool "
+            "images: enlarge the pool or add classes"
         )
-    squares = np.square(np.maximum(distances, minimum_distance), dtype=np.float64)
+    squares = distances.cpu().double().clamp(min=minimum_distance).square_()
     # Opposite points (d = 2) have density zero for D > 3: stay a little away from them.
-    outer = np.log(np.maximum(1.0 - squares / 4.0, 1e-8))
-    weights = (2.0 - dimension) / 2.0 * np.log(squares) - (dimension - 3.0) / 2.0 * outer
-    weights[~allowed] = -np.inf
-    weights -= weights.max(axis=1, keepdims=True)
-    np.exp(weights, out=weights)
-    weights += floor * allowed
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights
+    outer = squares.div(-4.0).add_(1.0).clamp_(min=1e-8).log_()
+    weights = squares.log_().mul_((2.0 - dimension) / 2.0)
+    weights.sub_(outer, alpha=(dimension - 3.0) / 2.0).masked_fill_(~allowed, -torch.inf)
+    weights.sub_(weights.amax(dim=1, keepdim=True)).exp_().add_(allowed, alpha=floor)
+    return weights.div_(weights.sum(dim=1, keepdim=True))
 
 
 def distance_weighted_negatives(
@@ -75,9 +73,7 @@ def distance_weighted_negatives(
     minimum_distance: float = 0.5,
     block_scores: int = BLOCK_SCORES,
 ) -> Positions:
-    """Draw negatives of other classes, spread over all distances (Wu et al., ICCV 2017).
-
-    The negatives of a query differ from one another unless the pool holds fewer than `count`.
+    """Draw negatives of other classes, different ones unless the pool holds fewer than `count`.
 
     Args:
         query: `[Q, D]` unit vectors.
@@ -99,19 +95,20 @@ def distance_weighted_negatives(
     """
     check_vectors(query=query, pool=pool)
     check_labels(query=(query, query_labels), pool=(pool, pool_labels))
+    anchors, others = torch.tensor(query_labels), torch.tensor(pool_labels)
     found = np.empty((len(query), count), dtype=np.int64)
     for rows in blocks(len(query), len(pool), block_scores):
-        allowed = query_labels[rows, None] != pool_labels[None]
-        for row, possible in enumerate(allowed.any(axis=1), start=rows.start):
-            if not possible:
-                raise too_few_negatives(row, query_labels, 0, count)
+        allowed = anchors[rows].unsqueeze(1) != others
+        possible = allowed.sum(dim=1)
+        if not possible.all():
+            raise too_few_negatives(rows.start + int(possible.argmin()), query_labels, 0, count)
         # Cancellation is harmless here: it only reaches distances below `minimum_distance`.
-        cosines = (query[rows].to(pool) @ pool.T).cpu().numpy().astype(np.float64)
-        distances = np.sqrt(np.maximum(2.0 - 2.0 * cosines, 0.0))
+        cosines = (query[rows].to(pool) @ pool.T).cpu().double()
+        distances = cosines.mul_(-2.0).add_(2.0).clamp_(min=0.0).sqrt_()
         shares = distance_weighted_probabilities(
             distances, pool.shape[1], allowed, minimum_distance=minimum_distance
-        )
-        enough = allowed.sum(axis=1) >= count
-        for row, (share, differ) in enumerate(zip(shares, enough, strict=True), start=rows.start):
-            found[row] = generator.choice(len(pool), size=count, replace=not differ, p=share)
+        ).numpy()
+        for row, share in enumerate(shares):
+            again = int(possible[row]) < count
+            found[rows.start + row] = generator.choice(len(pool), count, replace=again, p=share)
     return found

@@ -52,7 +52,7 @@ def hardest_positives(
             f"class {classes[smallest]} has {sizes[smallest]} image(s), too few for {count} "
             f"positives of each: ask for fewer, or leave out classes below {count + 1} images"
         )
-    classes_here = torch.from_numpy(labels).to(embeddings.device)
+    classes_here = torch.tensor(labels).to(embeddings.device)
     found = np.empty((len(labels), count), dtype=np.int64)
     for rows in blocks(len(labels), len(labels), block_scores):
         scores = embeddings[rows] @ embeddings.T
@@ -75,8 +75,7 @@ def hardest_negatives(
 ) -> Positions:
     """The pool images most similar to each query that are not of its class or cluster.
 
-    With `one_per_label` at most one image per cluster, so that the negatives of a tuple differ:
-    the mining of Radenović et al., TPAMI 2018, and Budnik & Avrithis, CVPR 2021.
+    Radenović et al., TPAMI 2018: at most one image per cluster, so that negatives differ.
 
     Args:
         query: `[Q, D]` unit vectors.
@@ -84,7 +83,7 @@ def hardest_negatives(
         query_labels: `[Q]` class or cluster of every query.
         pool_labels: `[N]` class or cluster of every pool image.
         count: Negatives per query.
-        one_per_label: Whether the negatives of a query must be of different clusters.
+        one_per_label: Whether a query's negatives must be of different clusters.
         block_scores: Most scores held at once.
 
     Returns:
@@ -97,8 +96,8 @@ def hardest_negatives(
     """
     check_vectors(query=query, pool=pool)
     check_labels(query=(query, query_labels), pool=(pool, pool_labels))
-    labels_here = torch.from_numpy(pool_labels).to(pool.device)
-    anchors_here = torch.from_numpy(query_labels).to(pool.device)
+    labels_here = torch.tensor(pool_labels).to(pool.device)
+    anchors_here = torch.tensor(query_labels).to(pool.device)
     found = np.empty((len(query), count), dtype=np.int64)
     for rows in blocks(len(query), len(pool), block_scores):
         scores = query[rows].to(pool) @ pool.T
@@ -106,14 +105,13 @@ def hardest_negatives(
         for rank in range(count):
             best, position = scores.max(dim=1)
             if bool(torch.isinf(best).any()):
-                row = rows.start + int(torch.isinf(best).nonzero()[0])
-                raise too_few_negatives(row, query_labels, rank, count)
+                row = int(torch.isinf(best).nonzero()[0])
+                raise too_few_negatives(rows.start + row, query_labels, rank, count)
             found[rows, rank] = position.cpu().numpy()
+            scores.scatter_(1, position.unsqueeze(1), -torch.inf)
             if one_per_label:
                 taken = labels_here[position].unsqueeze(1) == labels_here
                 scores.masked_fill_(taken, -torch.inf)
-            else:
-                scores.scatter_(1, position.unsqueeze(1), -torch.inf)
     return found
 
 
@@ -157,7 +155,7 @@ def teacher_ranked_pairs(
     second = (first + generator.integers(1, length, size=len(query))) % length
     # [Q], two different places in the list
     places = torch.from_numpy(np.sort(np.stack([first, second], axis=1), axis=1)).to(pool.device)
-    own = torch.from_numpy(inside).to(pool.device)
+    own = torch.tensor(inside).to(pool.device)
     found = np.empty((len(query), 2), dtype=np.int64)
     for rows in blocks(len(query), len(pool), block_scores):
         scores = query[rows].to(pool) @ pool.T

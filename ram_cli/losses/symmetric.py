@@ -12,6 +12,8 @@ from ram_cli.errors import ModelError
 from ram_cli.losses.numerics import check_tuples, in_full_precision
 from ram_cli.losses.registry import find_loss
 
+_SIMILARITIES = ("positive_similarity", "negative_similarity")
+
 
 @in_full_precision
 def symmetric_batch_loss(
@@ -46,30 +48,29 @@ def symmetric_batch_loss(
     """
     entry = find_loss(loss)
     check_tuples(embeddings, negatives=negatives)
-    if labels.shape != embeddings.shape[:1]:
-        raise ModelError(
-            f"labels of shape {tuple(labels.shape)} do not fit embeddings of shape "
-            f"{tuple(embeddings.shape)}: give one label per image"
-        )
+    _check_labels(embeddings, labels)
     index, counts = in_batch_positives(labels)
     anchors = counts.any(dim=1).nonzero().squeeze(1)
     if len(anchors) == 0:
-        nothing = embeddings.sum() * 0.0
-        zero = nothing.detach()
-        return {"loss": nothing, "positive_similarity": zero, "negative_similarity": zero}
+        zero = embeddings.sum() * 0.0  # keeps the graph: a training step may go on
+        return {"loss": zero, **dict.fromkeys(_SIMILARITIES, zero.detach())}
     anchor, positive, negative = embeddings[anchors], embeddings[index[anchors]], negatives[anchors]
     # [A, D], [A, P, D], [A, N, D] with A of the B images that have a positive
     counts = counts[anchors]
     value = entry.function(
         anchor, positive, negative, margin, reduction=reduction, positive_mask=counts
     )
-    to_positive = (anchor.unsqueeze(1) * positive).sum(dim=-1).detach()
-    to_negative = (anchor.unsqueeze(1) * negative).sum(dim=-1).detach()
-    return {
-        "loss": value,
-        "positive_similarity": to_positive[counts].mean(),
-        "negative_similarity": to_negative.mean(),
-    }
+    to_positive = (anchor.unsqueeze(1) * positive).sum(dim=-1).detach()[counts].mean()
+    to_negative = (anchor.unsqueeze(1) * negative).sum(dim=-1).detach().mean()
+    return {"loss": value, **dict(zip(_SIMILARITIES, (to_positive, to_negative), strict=True))}
+
+
+def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
+    if labels.shape != embeddings.shape[:1]:
+        raise ModelError(
+            f"labels of shape {tuple(labels.shape)} do not fit embeddings of shape "
+            f"{tuple(embeddings.shape)}: give one label per image"
+        )
 
 
 def in_batch_positives(labels: Tensor) -> tuple[Tensor, Tensor]:
