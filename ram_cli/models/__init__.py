@@ -8,13 +8,16 @@ from ram_cli.models.folder import is_model_folder, model_hash, read_provenance, 
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
 from ram_cli.models.projection import pca_projection, ridge_projection
+from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
 
 __all__ = [
     "POOLINGS",
+    "ZOO",
     "Backbone",
     "Embedder",
     "EmbedderConfig",
     "PoolingEntry",
+    "ZooEntry",
     "build_backbone",
     "build_embedder",
     "freeze_batchnorm_statistics",
@@ -26,4 +29,5 @@ __all__ = [
     "read_provenance",
     "ridge_projection",
     "save_model",
+    "zoo_whitening",
 ]

@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 from ram_cli.errors import CheckpointError, ModelError
+from ram_cli.models.checkpoints import load_published
 from ram_cli.models.embedder import Embedder, build_embedder
 from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, load_folder
-from ram_cli.models.names import is_backbone_name, parse_backbone_name, suggest
+from ram_cli.models.names import is_backbone_name, suggest
 from ram_cli.models.pooling import POOLINGS
 from ram_cli.models.pretrained import reachable
+from ram_cli.models.zoo import ZOO, find_in_zoo, load_from_zoo
+from ram_cli.progress import SILENT, Reporter
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _WEIGHT_SUFFIXES = {".pth", ".pt", ".tar", ".safetensors", ".bin"}
@@ -21,12 +24,15 @@ def load_model(
     pretrained: bool = True,
     pooling: str = "gem",
     dimension: int = 0,
+    cache_dir: Path | None = None,
+    mirror: str | None = None,
+    reporter: Reporter = SILENT,
 ) -> Embedder:
     """Load a model by any of its names, in eval mode.
 
-    In this order: a model folder or a published `.pth` file on disk; an id `owner/name[@revision]`
-    of the Hugging Face Hub; a backbone of torchvision or timm, alone or followed by a pooling
-    (`resnet101-gem`).
+    In this order: a model folder or a published `.pth` file on disk; a published network of `ZOO`;
+    an id `owner/name[@revision]` of the Hugging Face Hub; a backbone of torchvision or timm, alone
+    or followed by a pooling (`resnet101-gem`).
 
     Args:
         name_or_path: The name.
@@ -34,6 +40,9 @@ def load_model(
         pretrained: For a backbone: published weights rather than random ones.
         pooling: For a backbone: key of `POOLINGS`.
         dimension: For a backbone: outputs of a new projection; 0 for none.
+        cache_dir: Where published networks are kept; None for the user's cache folder.
+        mirror: Where else published networks lie; None for what `RAM_HUB_MIRROR` says.
+        reporter: Told about downloads.
 
     Returns:
         The model: `[B, 3, H, W]` normalised images → `[B, D]` unit vectors.
@@ -47,6 +56,9 @@ def load_model(
         return _resized(load_from_disk(path), input_size)
     if _looks_like_a_path(name_or_path):
         raise ModelError(f"there is no file or folder {name}.")
+    if known := find_in_zoo(name):
+        found = load_from_zoo(known, cache_dir=cache_dir, mirror=mirror, reporter=reporter)
+        return _resized(found, input_size)
     if _HUB_ID.fullmatch(name):
         return _resized(load_folder(fetch_from_hub(name)), input_size)
     backbone, pooling = _off_the_shelf(name, pooling)
@@ -73,8 +85,6 @@ def load_from_disk(path: Path) -> Embedder:
             choices = " or ".join(str(path / name) for name in inside)
             raise CheckpointError(f"{path} is a run folder: name {choices}.")
         return load_folder(path)
-    from ram_cli.models.checkpoints import load_published
-
     return load_published(path)
 
 
@@ -125,8 +135,7 @@ def _off_the_shelf(name: str, pooling: str) -> tuple[str, str]:
     backbone, _, last = name.rpartition("-")
     if last in POOLINGS and is_backbone_name(backbone):
         return backbone, last
-    parse_backbone_name(name)
-    raise ModelError(f"there is no model '{name}'. {suggest(name)}")
+    raise ModelError(f"there is no model '{name}'. {suggest(name, others=ZOO)}")
 
 
 def _resized(embedder: Embedder, input_size: int | None) -> Embedder:

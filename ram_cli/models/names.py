@@ -1,5 +1,6 @@
 """Names of backbones: `timm:NAME`, `torchvision:NAME`, or bare, torchvision first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -60,9 +61,9 @@ def is_backbone_name(name: str) -> bool:
     return True
 
 
-def suggest(model: str, library: str = "") -> str:
-    """A sentence with the names closest to `model`."""
-    known = list(ALIASES)
+def suggest(model: str, library: str = "", others: Iterable[str] = ()) -> str:
+    """A sentence with the names closest to `model`, among backbones and `others`."""
+    known = [*ALIASES, *others]
     known += torchvision_names() if library in {"", "torchvision"} else ()
     known += timm_names() if library in {"", "timm"} else ()
     close = get_close_matches(model.lower(), dict.fromkeys(known), n=5, cutoff=0.5)

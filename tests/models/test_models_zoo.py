@@ -1,0 +1,346 @@
+"""Published networks by name: the table, and fetching from servers that behave badly."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+
+from ram_cli.errors import CheckpointError, ModelError
+from ram_cli.models import download as download_module
+from ram_cli.models import zoo
+from ram_cli.models.download import download, verify
+from ram_cli.models.loading import load_model
+from ram_cli.models.zoo import ZOO, ZooEntry, find_in_zoo, load_from_zoo, zoo_whitening
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+HASH = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_every_published_network_is_there() -> None:
+    papers = [entry.paper for entry in ZOO.values()]
+    assert (papers.count("RAML"), papers.count("cirtorch"), papers.count("AML")) == (9, 8, 32)
+    assert len({entry.file for entry in ZOO.values()}) == 49
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension", "size", "url"),
+    [
+        (
+            "cub-S224r-T448r-resnet50-512-gem-w",
+            512,
+            224,
+            "http://ptak.felk.cvut.cz/personal/sumapave/public/"
+            "cub-S224r-T448r-resnet50-512-gem-w.pth",
+        ),
+        (
+            "gl18-tl-resnet101-gem-w",
+            2048,
+            1024,
+            "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks/gl18/"
+            "gl18-tl-resnet101-gem-w-a4d43db.pth",
+        ),
+        (
+            "retrievalSfM120k-vgg16-gem",
+            512,
+            1024,
+            "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks/retrieval-SfM-120k/"
+            "retrievalSfM120k-vgg16-gem-b4dcdc6.pth",
+        ),
+        (
+            "efficientnet-b3-gem-contr_2048",
+            2048,
+            1024,
+            "http://files.inria.fr/aml/efficientnet_b3_gem_contr_2048.pth.tar",
+        ),
+        (
+            "mobilenet-v2-gem-contr-plus-vgg16",
+            512,
+            1024,
+            "http://files.inria.fr/aml/mobilenet_v2_gem_contr_plus_vgg16.pth.tar",
+        ),
+    ],
+)
+def test_facts(name: str, dimension: int, size: int, url: str) -> None:
+    entry = ZOO[name]
+    assert (entry.dimension, entry.size, entry.urls[0]) == (dimension, size, url)
+    if entry.paper == "cirtorch":
+        assert f"-{entry.sha256}.pth" in entry.file
+        assert len(entry.sha256) == 7
+
+
+def test_spelling_makes_no_difference() -> None:
+    assert find_in_zoo("Efficientnet_B3-gem-contr-2048") == "efficientnet-b3-gem-contr_2048"
+    assert find_in_zoo("cub-s224r-t448r-resnet50-512-gem-w") == "cub-S224r-T448r-resnet50-512-gem-w"
+    assert find_in_zoo("resnet50") is None
+    with pytest.raises(ModelError, match="cub-448r-resnet50-512-gem-w"):
+        load_model("cub-448-resnet50-512-gem-w")
+
+
+class Server:
+    """A server of one file, with faults to order."""
+
+    def __init__(self) -> None:
+        self.content = CONTENT
+        self.break_after: list[int] = []  # bytes after which each answer breaks off
+        self.kind = "application/octet-stream"
+        self.status = 0
+        self.ranges = True
+        self.requests: list[tuple[str, str | None]] = []
+        self.url = ""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range")
+        self.requests.append((handler.path, asked))
+        version = f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
+        if self.status or not handler.path.endswith("/file.pth"):
+            return handler.send_error(self.status or 404)
+        start = 0
+        if asked and self.ranges and handler.headers.get("If-Range") == version:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Type", self.kind)
+        handler.send_header("ETag", version)
+        handler.send_header("Content-Length", str(len(self.content) - start))
+        handler.end_headers()
+        body = self.content[start:]
+        if self.break_after:
+            body = body[: self.break_after.pop(0)]
+        handler.wfile.write(body)
+        handler.close_connection = True
+        return None
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.answer(self)
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        server.url = f"http://127.0.0.1:{http.server_address[1]}"
+        try:
+            yield server
+        finally:
+            http.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(Server()) as running:
+        yield running
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_comes_whole_and_is_pinned(server: Server, tmp_path: Path) -> None:
+    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256=HASH[:7])
+    assert path.read_bytes() == CONTENT
+    assert left(tmp_path) == ["f.pth", "f.pth.sha256"]
+    assert (tmp_path / "f.pth.sha256").read_text().strip() == HASH
+    verify(path, HASH[:7])
+
+
+def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
+    server.break_after = [1000, 50_000]
+    download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256=HASH)
+    assert [asked for _, asked in server.requests] == [None, "bytes=1000-", "bytes=51000-"]
+    assert (tmp_path / "f.pth").read_bytes() == CONTENT
+
+
+def test_a_later_call_goes_on_where_an_earlier_one_stopped(server: Server, tmp_path: Path) -> None:
+    server.break_after = [1000, 0, 0]
+    with pytest.raises(ModelError):
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    assert not (tmp_path / "f.pth").exists()
+    server.break_after = []
+    download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    assert server.requests[-1][1] == "bytes=1000-"
+    assert (tmp_path / "f.pth").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("fault", ["changed", "no ranges"])
+def test_servers_that_start_over(server: Server, tmp_path: Path, fault: str) -> None:
+    server.break_after = [1000, 0]
+    with pytest.raises(ModelError):
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    server.break_after = []
+    if fault == "changed":
+        server.content = CONTENT[::-1]
+    else:
+        server.ranges = False
+    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    assert path.read_bytes() == server.content
+
+
+def test_web_pages_are_no_files(server: Server, tmp_path: Path) -> None:
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(CheckpointError, match="web page"):
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    server.kind, server.content = "application/octet-stream", b"\n<!DOCTYPE html><html></html>"
+    with pytest.raises(CheckpointError, match="web page"):
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    assert not (tmp_path / "f.pth").exists()
+    assert not (tmp_path / "f.pth.part").exists()
+
+
+def test_a_wrong_hash_is_refused(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=HASH[:12]) as caught:
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256="0123456")
+    assert "\n" not in str(caught.value)
+    assert left(tmp_path) == []
+
+
+def test_another_content_than_the_first_is_refused(server: Server, tmp_path: Path) -> None:
+    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    path.unlink()
+    server.content = CONTENT[::-1]
+    with pytest.raises(CheckpointError, match=r"f\.pth\.sha256"):
+        download([f"{server.url}/file.pth"], path)
+    assert not path.exists()
+
+
+def test_damage_of_a_kept_file_is_noticed(server: Server, tmp_path: Path) -> None:
+    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    path.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(CheckpointError):
+        verify(path)
+
+
+def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
+    urls = [f"{server.url}/none.pth", f"{server.url}/file.pth"]
+    assert download(urls, tmp_path / "f.pth").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [404, 403, 500])
+def test_refusals_name_the_address_and_the_answer(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    server.status = status
+    with pytest.raises(ModelError, match=str(status)) as caught:
+        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
+    assert server.url in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_no_server_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        download(["http://127.0.0.1:9/file.pth"], tmp_path / "f.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_silent_servers_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setattr(download_module, "TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ModelError):
+        download([f"http://127.0.0.1:{silent.getsockname()[1]}/file.pth"], tmp_path / "f.pth")
+
+
+@pytest.fixture
+def tiny_zoo(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A zoo of one network, published in the layout of RAML."""
+    from torchvision.models import get_model
+
+    features = get_model("squeezenet1_1", weights=None).features.state_dict()
+    meta = {"architecture": "squeezenet1_1", "pooling": "spoc", "whitening": 0, "outputdim": 512}
+    torch.save(
+        {"meta": meta, "state_dict": {f"backbone.{key}": value for key, value in features.items()}},
+        tmp_path / "source",
+    )
+    server.content = (tmp_path / "source").read_bytes()
+    entry = ZooEntry("RAML", "squares", "squeezenet1_1", 512, 96, (f"{server.url}/file.pth",))
+    monkeypatch.setitem(zoo.ZOO, "tiny-gem", entry)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return server
+
+
+def test_a_zoo_name_is_fetched_once_and_loaded(tiny_zoo: Server, tmp_path: Path) -> None:
+    model = load_model("Tiny_Gem")
+    assert model.spec.size == 96
+    assert model.config.backbone == "torchvision:squeezenet1_1"
+    assert load_model("tiny-gem", input_size=64).spec.size == 64
+    assert len(tiny_zoo.requests) == 1
+    assert (tmp_path / "cache" / "ram" / "zoo" / "file.pth").is_file()
+    assert zoo_whitening("tiny-gem") is None
+
+
+def test_a_file_put_into_the_cache_by_hand_is_enough(tiny_zoo: Server, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file.pth").write_bytes(tiny_zoo.content)
+    assert load_from_zoo("tiny-gem", cache_dir=tmp_path / "mine").dimension == 512
+    assert tiny_zoo.requests == []
+
+
+def test_a_mirror_comes_before_the_authors(
+    tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAM_HUB_MIRROR", f"{tiny_zoo.url}/mirror/")
+    load_model("tiny-gem")
+    assert [path for path, _ in tiny_zoo.requests] == ["/mirror/file.pth"]
+    load_from_zoo("tiny-gem", cache_dir=tmp_path / "b", mirror="")
+    assert tiny_zoo.requests[-1][0] == "/file.pth"
+
+
+def test_a_mirror_can_be_a_hub_repository(
+    tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hf_hub_download(repository: str, file: str, *, local_dir: Path, **_options: Any) -> str:
+        if repository != "someone/published":
+            raise FileNotFoundError(repository)
+        local_dir.mkdir(parents=True, exist_ok=True)
+        (local_dir / file).write_bytes(tiny_zoo.content)
+        return str(local_dir / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    monkeypatch.setattr(zoo, "reachable", lambda _url: True)
+    model = load_from_zoo("tiny-gem", cache_dir=tmp_path / "c", mirror="someone/published")
+    assert model.dimension == 512
+    with pytest.raises(ModelError, match="someone/else"):
+        load_from_zoo("tiny-gem", cache_dir=tmp_path / "d", mirror="someone/else")
+    assert tiny_zoo.requests == []
+
+
+def test_failures_say_where_to_put_the_file(tiny_zoo: Server, tmp_path: Path) -> None:
+    tiny_zoo.status = 404
+    with pytest.raises(ModelError, match=r"file\.pth.*RAM_HUB_MIRROR") as caught:
+        load_from_zoo("tiny-gem", cache_dir=tmp_path / "e")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_published_file_of_another_width_is_refused(
+    tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = ZooEntry("RAML", "squares", "x", 128, 96, (f"{tiny_zoo.url}/file.pth",))
+    monkeypatch.setitem(zoo.ZOO, "tiny-gem", entry)
+    with pytest.raises(CheckpointError, match="128"):
+        load_from_zoo("tiny-gem", cache_dir=tmp_path / "f")
+
+
+def test_whitening_of_its_own_file(
+    tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    torch.save({"m": np.ones((4, 1)), "P": np.eye(4)}, tmp_path / "w")
+    tiny_zoo.content = (tmp_path / "w").read_bytes()
+    url = f"{tiny_zoo.url}/file.pth"
+    entry = ZooEntry("AML", "squares", "x", 4, 96, ("http://127.0.0.1:9/x",), whitening=url)
+    monkeypatch.setitem(zoo.ZOO, "tiny-gem", entry)
+    found = zoo_whitening("tiny-gem", cache_dir=tmp_path / "g")
+    assert found is not None
+    assert torch.equal(found[0], torch.ones(4, dtype=torch.float64))
