@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 
 from ram_cli.views.photometric import Photometric, jitter_mix_batch
 from ram_cli.views.spec import InputSpec
-from ram_cli.views.tensors import normalise
+from ram_cli.views.tensors import coefficients, normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +114,15 @@ def _inputs(
     rows = views.flatten(0, 1)  # [B * K, 3, S, S] or [B * K, 2, S, S, 3]
     if photometric is not None:
         rows = jitter_mix_batch(rows, photometric.map(lambda part: part.flatten(0, 1)))
+    elif rows.device.type == "cpu":
+        return _normalise_on_cpu(rows, spec).to(dtype)
     return normalise(rows, spec, dtype)
+
+
+def _normalise_on_cpu(rows: Tensor, spec: InputSpec) -> Tensor:
+    """`normalise` several times as fast, with the kernels that made the views."""
+    from ram_cli.views.kernels import standardise
+
+    factors, offsets = coefficients(spec)
+    result = standardise(rows.contiguous().numpy(), factors.numpy(), offsets.numpy())
+    return torch.from_numpy(result).permute(0, 3, 1, 2)

@@ -1,9 +1,9 @@
 """Colour jitter and mixup on one CPU core, fused: two uint8 crops in, one uint8 view out.
 
-Every operation runs over one row of float32 planes that stays in the nearest cache, written so that
-the compiler vectorises it; that is also why a pixel comes in four bytes. Values are 0..255; each
-operation clamps to that range and nothing is rounded before the end, where halves go up. Import
-this module only where it is needed: it brings in numba.
+Every colour operation runs over one row of float32 planes that stays in the nearest cache, written
+so that the compiler vectorises it; that is also why a pixel comes in four bytes. Values are 0..255;
+each operation clamps to that range and nothing is rounded before the end, where halves go up.
+Import this module only where it is needed: it brings in numba.
 """
 
 from collections.abc import Callable
@@ -180,27 +180,45 @@ def _jitter_mix(
             _store(planes[channel] if use_anchor else others[channel], flip, view[channel, y])
 
 
-def _cached_on_disk() -> Compiled:
+def _standardise(views: Pixels, factors: Planes, offsets: Planes, result: Planes) -> None:
+    for n in range(views.shape[0]):
+        for y in range(views.shape[2]):
+            red, green, blue = views[n, 0, y], views[n, 1, y], views[n, 2, y]
+            row = result[n, y]
+            for x in range(views.shape[3]):
+                row[x, 0] = red[x] * factors[0] - offsets[0]
+                row[x, 1] = green[x] * factors[1] - offsets[1]
+                row[x, 2] = blue[x] * factors[2] - offsets[2]
+
+
+def _cached_on_disk(function: Compiled, *arguments: Any) -> Compiled:
     """Compile, or load what an earlier process compiled; without a cache where none can be kept."""
-    arguments = (
-        np.zeros((1, 1), np.uint32),
-        np.zeros((1, 1), np.uint32),
-        np.float32(0.5),
-        np.arange(4),
-        np.ones(4, np.float32),
-        False,
-        np.zeros((3, 1, 1), np.uint8),
-    )
     try:
-        compiled = _compiled(_jitter_mix, cache=True)
+        compiled = _compiled(function, cache=True)
         compiled(*arguments)
     except (RuntimeError, OSError):  # a read-only install without a home folder; a full disk
-        compiled = _compiled(_jitter_mix)
+        compiled = _compiled(function)
         compiled(*arguments)
     return compiled
 
 
-_kernel: Final = _cached_on_disk()
+_jitter_mix_kernel: Final = _cached_on_disk(
+    _jitter_mix,
+    np.zeros((1, 1), np.uint32),
+    np.zeros((1, 1), np.uint32),
+    _HALF,
+    np.arange(4),
+    np.ones(4, np.float32),
+    False,
+    np.zeros((3, 1, 1), np.uint8),
+)
+_standardise_kernel: Final = _cached_on_disk(
+    _standardise,
+    np.zeros((1, 3, 1, 1), np.uint8),
+    np.ones(3, np.float32),
+    np.ones(3, np.float32),
+    np.zeros((1, 1, 1, 3), np.float32),
+)
 
 
 def jitter_mix(
@@ -224,7 +242,26 @@ def jitter_mix(
         flip: Whether to mirror left and right.
         view: Result, uint8 `[3, H, W]`, C-contiguous.
     """
-    _kernel(_pack(anchor), _pack(partner), np.float32(weight), order, factors, bool(flip), view)
+    _jitter_mix_kernel(
+        _pack(anchor), _pack(partner), np.float32(weight), order, factors, bool(flip), view
+    )
+
+
+def standardise(views: Pixels, factors: Planes, offsets: Planes) -> Planes:
+    """`views * factors - offsets` per channel, in channels_last layout, in one pass over memory.
+
+    Args:
+        views: uint8 `[N, 3, H, W]`, C-contiguous.
+        factors: float32 `[3]`.
+        offsets: float32 `[3]`.
+
+    Returns:
+        float32 `[N, H, W, 3]`.
+    """
+    count, _, height, width = views.shape
+    result = np.empty((count, height, width, 3), np.float32)
+    _standardise_kernel(views, factors, offsets, result)
+    return result
 
 
 def _pack(pixels: Pixels) -> Packed:

@@ -18,16 +18,18 @@ def normalise(images: Tensor, spec: InputSpec, dtype: torch.dtype = torch.float3
     Returns:
         `[..., 3, H, W]` on the device of `images`; channels_last in memory when 4-d.
     """
-    std = torch.tensor(spec.std, dtype=torch.float64)
-    offset = torch.tensor(spec.mean, dtype=torch.float64) / std
-    factor = 1 / (255 * std)
-    factor, offset = (
-        values.float()[:, None, None].to(images.device, non_blocking=True)
-        for values in (factor, offset)
+    factors, offsets = (
+        values[:, None, None].to(images.device, non_blocking=True) for values in coefficients(spec)
     )
     if images.dim() == 4:
         images = images.contiguous(memory_format=torch.channels_last)
-    return images.mul(factor).sub_(offset).to(dtype)
+    return images.mul(factors).sub_(offsets).to(dtype)
+
+
+def coefficients(spec: InputSpec) -> tuple[Tensor, Tensor]:
+    """Factors and offsets, float32 `[3]` each: a value v in 0..255 becomes v * factor - offset."""
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (spec.mean, spec.std))
+    return (1 / (255 * std)).float(), (mean / std).float()
 
 
 def resize_batch(images: Tensor, scale: float) -> Tensor:

@@ -104,7 +104,7 @@ def test_compiles_without_a_cache_where_caching_fails(monkeypatch, error):
         return lambda *arguments: None
 
     monkeypatch.setattr(kernels, "_compiled", compile_or_fail)
-    assert kernels._cached_on_disk()() is None
+    assert kernels._cached_on_disk(kernels._standardise)() is None
 
 
 @pytest.mark.slow
