@@ -145,6 +145,7 @@ def provenance(
         "command": settings.table,
         "dataset": {
             "name": dataset.name,
+            "source": values["dataset"],
             "content_hash": dataset.content_hash,
             "split_seed": values.get("split_seed"),
             "test_ratio": values.get("test_ratio"),

@@ -10,12 +10,14 @@ from pydantic import BeforeValidator
 CommandName = Literal["demo", "train", "distill", "test", "export", "info", "list"]
 """Commands, and the tables of a settings file."""
 
-DatasetName = Literal["cub", "cars", "sop"]
+DatasetName = Literal["furniture", "cub", "cars", "sop"]
 """Datasets known by name; any other value is a folder."""
 
 PoolingName = Literal["gem", "gemmp", "mac", "spoc", "rmac", "none"]
 LossName = Literal["triplet", "contrastive"]
 MethodName = Literal["coupled", "cosine-regression"]
+MiningName = Literal["pool", "batch"]
+ProjectionStartName = Literal["whitening", "random"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 SchedulerName = Literal["onecycle", "cyclic", "exponential", "none"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
@@ -49,6 +51,8 @@ Mode = BeforeValidator(_mode)
 Pooling = Annotated[PoolingName, Folded]
 Loss = Annotated[LossName, Mode]
 Method = Annotated[MethodName, Mode]
+Mining = Annotated[MiningName, Folded]
+ProjectionStart = Annotated[ProjectionStartName, Folded]
 Optimizer = Annotated[OptimizerName, Folded]
 Scheduler = Annotated[SchedulerName, Folded]
 Precision = Annotated[PrecisionName, Folded]

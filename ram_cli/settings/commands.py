@@ -119,6 +119,10 @@ class ProtocolGroup(BaseModel):
     asym: Annotated[bool, Flag(shown="on, if a --teacher is given")] = Field(
         False, description="Test queries by the student in the gallery of the teacher."
     )
+    baselines: bool = Field(
+        False,
+        description="Also test the teacher alone, on images of its own and of the query's size.",
+    )
     scales: Annotated[Scales, Flag(("multiscale",), metavar="LIST")] = Field(
         (1.0,), description="Scales to average over; numbers, sqrt(…), / and **."
     )

@@ -5,7 +5,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from ram_cli.settings.choices import Logger, Loss, Method, Optimizer, Pooling, Precision, Scheduler
+from ram_cli.settings.choices import (
+    Logger,
+    Loss,
+    Method,
+    Mining,
+    Optimizer,
+    Pooling,
+    Precision,
+    ProjectionStart,
+    Scheduler,
+)
 from ram_cli.settings.fields import (
     AutoCount,
     AutoSize,
@@ -81,8 +91,8 @@ class DataGroup(SplitGroup):
     """Data."""
 
     dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
-        description="Dataset to train on: a folder, or cub, cars or sop, which bring their "
-        "published rate, weights and sizes."
+        description="Dataset to train on: a folder of class folders, furniture, or cub, cars or "
+        "sop, which bring their published rate, weights and sizes."
     )
     val: Annotated[bool, Flag(denial="Train on all classes, with none held back.")] = Field(
         True, description="Hold classes back for validation."
@@ -115,7 +125,12 @@ class BackboneGroup(EmbedderGroup):
     backbone: Annotated[str, Flag(("arch", "student"), metavar="NAME")] = Field(
         description="Network to train: a timm or torchvision name, a folder or a file."
     )
-    image_size: AutoSize = Field(None, description="Side of its input, pixels.")
+    image_size: AutoSize = Field(
+        None, description="Side of its input, pixels; auto is the network's own."
+    )
+    projection_start: ProjectionStart = Field(
+        "whitening", description="Projection to start from: learned from the labels, or random."
+    )
 
 
 class DistillNetworksGroup(EmbedderGroup):
@@ -166,6 +181,9 @@ class MetricLearningGroup(BaseModel):
     )
     negatives: Annotated[PositiveInt, Flag(("neg-num",))] = Field(
         4, description="Negatives of an anchor."
+    )
+    mining: Mining = Field(
+        "pool", description="Where negatives come from: a pool, once per epoch, or the batch itself."
     )
     pool_size: Annotated[int, Field(ge=2)] = Field(
         20_000, description="Images that negatives are mined from, at most."

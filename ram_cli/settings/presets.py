@@ -1,6 +1,6 @@
 """Published hyper-parameters of a dataset: above the defaults, below everything a person says."""
 
-from typing import Any, get_args
+from typing import Any
 
 from ram_cli.settings.choices import DatasetName
 
@@ -26,4 +26,4 @@ PRESETS: dict[DatasetName, dict[str, Any]] = {
 def preset_of(dataset: object) -> dict[str, Any]:
     """Return the preset of a dataset as a person named it; empty where there is none."""
     name = dataset.strip().lower().removesuffix("-test") if isinstance(dataset, str) else ""
-    return next((PRESETS[known] for known in get_args(DatasetName) if known == name), {})
+    return next((preset for known, preset in PRESETS.items() if known == name), {})

@@ -1,0 +1,160 @@
+"""`ram test`: exact retrieval metrics of one model, or of a student and a teacher."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.errors import ConfigError
+from ram_cli.models import is_model_folder, load_model, read_provenance
+from ram_cli.progress import SILENT, Reporter, TableData
+from ram_cli.recipes.common import model_folder, open_dataset, open_runtime, worker_count
+from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.pictures import write_pictures
+from ram_cli.recipes.rows import ResultRow, rows_table
+from ram_cli.settings import TestSettings, newest_run
+
+_SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """Rows of a test.
+
+    Attributes:
+        rows: One per pair and dataset.
+        report: The page that was written, if any.
+    """
+
+    rows: list[ResultRow]
+    report: Path | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    __test__ = False  # not a test case, whatever pytest takes it for
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        return {
+            "rows": [row.to_json() for row in self.rows],
+            "report": None if self.report is None else str(self.report),
+        }
+
+    def tables(self) -> list[TableData]:
+        """One table."""
+        return [rows_table("test", self.rows)]
+
+    def notes(self) -> list[str]:
+        """What a query of the student costs beside one of the teacher, and where the page is."""
+        return [*self.remarks, *([f"page: {self.report}"] if self.report else [])]
+
+
+def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
+    """Measure how well queries find images of their class.
+
+    Raises:
+        RamError: Something cannot be used or done; the message says what.
+    """
+    runtime = open_runtime(settings, reporter)
+    name = model_folder(settings.student or _newest_student(reporter))
+    student_model = load_model(name)
+    if settings.image_size is not None:
+        student_model.set_input_size(settings.image_size)
+    student = Side("student", student_model, student_model.spec.size)
+    teacher = None
+    if settings.teacher is not None:
+        teacher_model = load_model(model_folder(settings.teacher))
+        if settings.teacher_image_size is not None:
+            teacher_model.set_input_size(settings.teacher_image_size)
+        teacher = Side("teacher", teacher_model, teacher_model.spec.size)
+    comparison = Comparison(
+        runtime,
+        ks=settings.ks,
+        scales=settings.scales,
+        batch_size=settings.batch_size,
+        workers=worker_count(settings.workers, runtime),
+        reporter=reporter,
+    )
+    rows: list[ResultRow] = []
+    shown: list[tuple[Side, Side, ImageSet, ResultRow]] = []
+    for dataset in _datasets(settings, name, reporter):
+        images = dataset.splits[settings.split]
+        for query, gallery in _pairs(settings, student, teacher):
+            row = comparison.row(query, gallery, images)
+            rows.append(row)
+            shown.append((query, gallery, images, row))
+    if settings.report is not None:
+        write_pictures(settings.report, comparison, shown, rows_table("test", rows))
+    return TestResult(rows, settings.report, _cost_remark(comparison, student, teacher))
+
+
+def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[tuple[Side, Side]]:
+    """Query and gallery side of every search, the ceiling first."""
+    pairs: list[tuple[Side, Side]] = []
+    if teacher is not None and settings.baselines:
+        pairs.append((teacher, teacher))
+        if teacher.model.backbone.takes_size(student.size):
+            pairs.append((teacher.at(student.size), teacher))
+    if teacher is not None and settings.asymmetric:
+        pairs.append((student, teacher))
+    if settings.symmetric:
+        pairs.append((student, student))
+    return pairs
+
+
+def _newest_student(reporter: Reporter) -> str:
+    found = newest_run("distill") or newest_run("train")
+    if found is None:
+        raise ConfigError("student: no model is named and there is no run under runs/.")
+    reporter.note(f"testing the newest run, {found}")
+    return str(found)
+
+
+def _datasets(settings: TestSettings, model: str, reporter: Reporter) -> list[Dataset]:
+    """The datasets named, else the one the student was trained on, split as it was then."""
+    origin = _origin(model)
+    if settings.dataset:
+        return [
+            open_dataset(name, _split_as_trained(settings, name, origin, reporter), reporter)
+            for name in settings.dataset
+        ]
+    if "source" not in origin:
+        raise ConfigError("dataset: the model does not say what it was trained on. Name one.")
+    name = str(origin["source"])
+    return [open_dataset(name, _split_as_trained(settings, name, origin, reporter), reporter)]
+
+
+def _origin(model: str) -> Mapping[str, Any]:
+    if not is_model_folder(model):
+        return {}
+    dataset = read_provenance(model).get("dataset", {})
+    return dataset if isinstance(dataset, dict) else {}
+
+
+def _split_as_trained(
+    settings: TestSettings, name: str, origin: Mapping[str, Any], reporter: Reporter
+) -> TestSettings:
+    """Split a folder as for training: other test classes might have been trained on."""
+    if name != origin.get("source"):
+        return settings
+    trained = {key: origin[key] for key in _SPLIT_FIELDS if origin.get(key) is not None}
+    differing = [key for key, value in trained.items() if getattr(settings, key) != value]
+    asked = [key for key in differing if key in settings.model_fields_set]
+    if asked:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in asked)
+        reporter.warn(
+            f"{flags}: not as when the model was trained, so it may know these test classes"
+        )
+        trained = {key: value for key, value in trained.items() if key not in asked}
+    return settings.model_copy(update=trained)
+
+
+def _cost_remark(comparison: Comparison, student: Side, teacher: Side | None) -> list[str]:
+    if teacher is None:
+        return []
+    ours, theirs = comparison.cost(student), comparison.cost(teacher)
+    return [
+        f"a query costs {ours.gmac:.2f} GMAC instead of {theirs.gmac:.2f} "
+        f"({theirs.gmac / ours.gmac:.1f} times less), "
+        f"{ours.milliseconds:.1f} ms instead of {theirs.milliseconds:.1f}"
+    ]
