@@ -5,6 +5,7 @@ import io
 import shutil
 import uuid
 import zipfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _put_in_place(fresh: Path, target: Path, archive: zipfile.ZipFile) -> None:
     aside = fresh.with_name(f"{fresh.name}-damaged")
     try:
         if target.exists() and not is_whole(target, archive):
-            target.rename(aside)
+            with suppress(FileNotFoundError):  # another caller moved it already
+                target.rename(aside)
         fresh.rename(target)
     except OSError:
         if not is_whole(target, archive):  # else another caller was faster, with the same files

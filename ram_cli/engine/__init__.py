@@ -4,7 +4,7 @@ from ram_cli.engine.distillation import CoupledObjective, RegressionObjective
 from ram_cli.engine.fit import FitPlan, Trainer, total_steps
 from ram_cli.engine.objective import Objective
 from ram_cli.engine.optimiser import build_optimiser
-from ram_cli.engine.run_folder import Position, RunFolder, newest_run
+from ram_cli.engine.run_folder import Position, RunFolder
 from ram_cli.engine.runtime import Runtime, make_accelerator, resolve_runtime
 from ram_cli.engine.schedule import build_schedule
 from ram_cli.engine.symmetric import SymmetricObjective
@@ -22,7 +22,6 @@ __all__ = [
     "build_optimiser",
     "build_schedule",
     "make_accelerator",
-    "newest_run",
     "resolve_runtime",
     "total_steps",
 ]

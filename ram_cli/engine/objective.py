@@ -1,6 +1,6 @@
 """What a training optimises: which batches an epoch shows, and the loss of a batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -23,8 +23,14 @@ class Objective(Protocol):
     the batches an uninterrupted one sees.
     """
 
-    dataset: "Dataset[Any]"
-    collate: Callable[[Sequence[Any]], Batch]
+    @property
+    def dataset(self) -> "Dataset[Any]":
+        """Gives an item for a key."""
+        ...
+
+    def collate(self, items: Sequence[Any], /) -> Batch:
+        """Make a batch of items."""
+        ...
 
     def prepare(self, model: nn.Module, epoch: int) -> EpochState:
         """Compute what the epoch needs before its first batch, such as mined negatives."""

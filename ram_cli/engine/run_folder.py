@@ -17,6 +17,7 @@ except ImportError:  # Windows has no flock; there two runs on one folder are no
     fcntl = None  # type: ignore[assignment]
 
 POSITION_FILE = "position.json"
+DATA_HASH_FILE = "dataset.sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,30 @@ class RunFolder:
         """Newest checkpoint."""
         return self.path / "checkpoints" / "last"
 
-    def claim(self, config: str) -> None:
+    def claim(self, config: str, data_hash: str) -> None:
         """Start a new run here.
+
+        Args:
+            config: The resolved settings, TOML.
+            data_hash: Content hash of the images, by which a changed dataset is noticed.
 
         Raises:
             OutputError: The folder holds something already, or cannot be written.
+        """
+        self.check_free()
+        write_text(self.path / DATA_HASH_FILE, data_hash + "\n")
+        write_text(self.config, config)
+
+    def data_hash(self) -> str | None:
+        """Content hash of the images the run began with, None if it was never written."""
+        path = self.path / DATA_HASH_FILE
+        return path.read_text("utf-8").strip() if path.exists() else None
+
+    def check_free(self) -> None:
+        """Find out early whether a new run could start here.
+
+        Raises:
+            OutputError: The folder holds something already.
         """
         if self.path.is_file():
             raise OutputError(f"{self.path} is a file. Choose another --output.")
@@ -80,11 +100,12 @@ class RunFolder:
             )
         if self.path.exists() and any(self._foreign()):
             raise OutputError(f"{self.path} is not empty. Choose another --output.")
-        write_text(self.config, config)
 
     def _foreign(self) -> Iterator[Path]:
         return (
-            p for p in self.path.iterdir() if not p.name.startswith((TEMPORARY_PREFIX, ".lock"))
+            p
+            for p in self.path.iterdir()
+            if not p.name.startswith((TEMPORARY_PREFIX, ".lock", DATA_HASH_FILE))
         )
 
     @contextmanager
@@ -129,19 +150,6 @@ class RunFolder:
             if (folder / POSITION_FILE).exists():
                 return folder, _read_position(folder / POSITION_FILE)
         return None
-
-
-def newest_run(parent: Path, *, wanted: Callable[[RunFolder], bool] | None = None) -> RunFolder:
-    """Run folder under `parent` that was started last and that `wanted` accepts.
-
-    Raises:
-        OutputError: There is none.
-    """
-    runs = [RunFolder(config.parent) for config in parent.glob("*/config.toml")]
-    runs = [run for run in runs if wanted is None or wanted(run)]
-    if not runs:
-        raise OutputError(f"no run found in {parent}. Name the run folder.")
-    return max(runs, key=lambda run: run.config.stat().st_mtime_ns)
 
 
 def _read_position(path: Path) -> Position:

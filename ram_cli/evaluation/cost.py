@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_cli.engine.runtime import Runtime
+from ram_cli.evaluation.extract import place
 from ram_cli.models import Embedder
 
 
@@ -40,7 +41,7 @@ def query_cost(
         repeats: Timed runs, after two that are not counted.
     """
     size = size or model.spec.size
-    model.to(runtime.device, memory_format=torch.channels_last).eval()
+    place(model, runtime).eval()
     images = torch.zeros(1, 3, size, size, device=runtime.device).contiguous(
         memory_format=torch.channels_last
     )

@@ -32,6 +32,7 @@ def embed_images(
     workers: int = 0,
     reporter: Reporter = SILENT,
     description: str = "embed",
+    pooled: bool = False,
 ) -> Tensor:
     """Embed the centre crops of images, without augmentation.
 
@@ -45,6 +46,7 @@ def embed_images(
         workers: Processes that decode; 0 decodes here.
         reporter: Told of every batch.
         description: What the reporter calls it.
+        pooled: Stop before the projection; D is then the width of the pooled features.
 
     Returns:
         Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
@@ -62,14 +64,16 @@ def embed_images(
         worker_init_fn=ignore_interrupts if workers else None,
         generator=torch.Generator(),  # leaves the global one alone, see `Trainer`
     )
-    vectors = torch.empty(len(images), model.dimension)
+    vectors = torch.empty(len(images), model.channels if pooled else model.dimension)
     training = model.training
-    model.to(runtime.device, memory_format=torch.channels_last).eval()
+    place(model, runtime).eval()
     try:
         with reporter.task(description, len(images)) as task:
             done = 0
             for views in loader:
-                batch = embed_batch(model, views, spec, runtime=runtime, scales=scales)
+                batch = embed_batch(
+                    model, views, spec, runtime=runtime, scales=scales, pooled=pooled
+                )
                 vectors[done : done + len(batch)] = batch
                 done += len(batch)
                 task.advance(len(batch))
@@ -90,6 +94,7 @@ def embed_batch(
     *,
     runtime: Runtime,
     scales: Sequence[float] = SINGLE_SCALE,
+    pooled: bool = False,
 ) -> Tensor:
     """Embed one batch of views.
 
@@ -102,20 +107,28 @@ def embed_batch(
         spec: Whose mean and std to normalise by.
         runtime: Where and in which precision to compute.
         scales: Factors on S.
+        pooled: Stop before the projection.
 
     Returns:
         Unit vectors `[B, D]`, float32, on the CPU.
     """
+    embed = model.pool if pooled else model
     # Not inference mode: a network may be trained on afterwards and must own plain tensors.
     with torch.no_grad(), runtime.autocast(), _fast_convolutions(runtime):
         inputs = normalise(views.to(runtime.device, non_blocking=True), spec)
         if tuple(scales) == SINGLE_SCALE:
-            return model(inputs).float().cpu()
+            vectors: Tensor = embed(inputs)
+            return vectors.float().cpu()
         power = model.scale_power
-        total = torch.zeros(len(inputs), model.dimension, device=runtime.device)
-        for scale in scales:
-            total += model(resize_batch(inputs, scale)).float().pow(power)
-        return l2_normalise((total / len(scales)).pow(1 / power)).cpu()
+        parts = [embed(resize_batch(inputs, scale)).float().pow(power) for scale in scales]
+        return l2_normalise(torch.stack(parts).mean(dim=0).pow(1 / power)).cpu()
+
+
+def place(model: Embedder, runtime: Runtime) -> Embedder:
+    """Move a model to the runtime's device, in the memory format that convolutions are fast in."""
+    model.to(device=runtime.device)
+    model.to(memory_format=torch.channels_last)
+    return model
 
 
 def _fast_convolutions(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
