@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         if self._layout == "tokens":
             features = features[:, self._prefix_tokens :]  # [B, h·w, C]
             rows, columns = token_grid(features.shape[1], height, width)
-            return features.transpose(1, 2).reshape(len(features), -1, rows, columns)
+            return features.transpose(1, 2).reshape(features.shape[0], -1, rows, columns)
         return features
 
     def takes_size(self, size: int) -> bool:

@@ -217,15 +217,8 @@ def build_embedder(
     built = build_backbone(
         backbone, pretrained=pretrained, input_size=input_size, whole_features=whole_features
     )
-    config = EmbedderConfig(
-        backbone=built.name,
-        pooling=pooling,
-        dimension=dimension,
-        projection=dimension > 0,
-        input_size=built.spec.size,
-        mean=built.spec.mean,
-        std=built.spec.std,
-        network_size=built.spec.size,
+    config = replace(
+        _described(built, pooling, dimension),
         local_whitening=local_whitening,
         regional=regional,
         regional_whitening=regional_whitening,
@@ -251,6 +244,21 @@ def embedder_from_config(config: EmbedderConfig) -> Embedder:
         whole_features=config.whole_features,
     )
     return Embedder(config, backbone)
+
+
+def _described(backbone: Backbone, pooling: str, dimension: int) -> EmbedderConfig:
+    """An embedder of nothing but backbone, pooling and projection."""
+    spec = backbone.spec
+    return EmbedderConfig(
+        backbone=backbone.name,
+        pooling=pooling,
+        dimension=dimension,
+        projection=dimension > 0,
+        input_size=spec.size,
+        mean=spec.mean,
+        std=spec.std,
+        network_size=spec.size,
+    )
 
 
 def _take_over_head(embedder: Embedder, source: Embedder) -> None:

@@ -28,7 +28,7 @@ def load_model(
     mirror: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Embedder:
-    """Load a model by any of its names, in eval mode.
+    """Load a model `[B, 3, H, W]` → `[B, D]` by any of its names, in eval mode.
 
     In this order: a model folder or a published `.pth` file on disk; a published network of `ZOO`;
     an id `owner/name[@revision]` of the Hugging Face Hub; a backbone of torchvision or timm, alone
@@ -43,9 +43,6 @@ def load_model(
         cache_dir: Where published networks are kept; None for the user's cache folder.
         mirror: Where else published networks lie; None for what `RAM_HUB_MIRROR` says.
         reporter: Told about downloads.
-
-    Returns:
-        The model: `[B, 3, H, W]` normalised images → `[B, D]` unit vectors.
 
     Raises:
         ModelError: Nothing has that name, or it is out of reach.

@@ -1,26 +1,17 @@
 """Published networks by name: the table, and fetching from servers that behave badly."""
 
-import hashlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 import torch
+from models_server import Server
 
 from ram_cli.errors import CheckpointError, ModelError
-from ram_cli.models import download as download_module
 from ram_cli.models import zoo
-from ram_cli.models.download import download, verify
 from ram_cli.models.loading import load_model
 from ram_cli.models.zoo import ZOO, ZooEntry, find_in_zoo, load_from_zoo, zoo_whitening
-
-CONTENT = bytes(range(256)) * 4096  # 1 MiB
-HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_every_published_network_is_there() -> None:
@@ -81,174 +72,6 @@ def test_spelling_makes_no_difference() -> None:
     assert find_in_zoo("resnet50") is None
     with pytest.raises(ModelError, match="cub-448r-resnet50-512-gem-w"):
         load_model("cub-448-resnet50-512-gem-w")
-
-
-class Server:
-    """A server of one file, with faults to order."""
-
-    def __init__(self) -> None:
-        self.content = CONTENT
-        self.break_after: list[int] = []  # bytes after which each answer breaks off
-        self.kind = "application/octet-stream"
-        self.status = 0
-        self.ranges = True
-        self.requests: list[tuple[str, str | None]] = []
-        self.url = ""
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        asked = handler.headers.get("Range")
-        self.requests.append((handler.path, asked))
-        version = f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
-        if self.status or not handler.path.endswith("/file.pth"):
-            return handler.send_error(self.status or 404)
-        start = 0
-        if asked and self.ranges and handler.headers.get("If-Range") == version:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-        handler.send_response(206 if start else 200)
-        handler.send_header("Content-Type", self.kind)
-        handler.send_header("ETag", version)
-        handler.send_header("Content-Length", str(len(self.content) - start))
-        handler.end_headers()
-        body = self.content[start:]
-        if self.break_after:
-            body = body[: self.break_after.pop(0)]
-        handler.wfile.write(body)
-        handler.close_connection = True
-        return None
-
-
-@contextmanager
-def serving(server: Server) -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.answer(self)
-
-        def log_message(self, *_args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
-        server.url = f"http://127.0.0.1:{http.server_address[1]}"
-        try:
-            yield server
-        finally:
-            http.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving(Server()) as running:
-        yield running
-
-
-def left(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_a_file_comes_whole_and_is_pinned(server: Server, tmp_path: Path) -> None:
-    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256=HASH[:7])
-    assert path.read_bytes() == CONTENT
-    assert left(tmp_path) == ["f.pth", "f.pth.sha256"]
-    assert (tmp_path / "f.pth.sha256").read_text().strip() == HASH
-    verify(path, HASH[:7])
-
-
-def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
-    server.break_after = [1000, 50_000]
-    download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256=HASH)
-    assert [asked for _, asked in server.requests] == [None, "bytes=1000-", "bytes=51000-"]
-    assert (tmp_path / "f.pth").read_bytes() == CONTENT
-
-
-def test_a_later_call_goes_on_where_an_earlier_one_stopped(server: Server, tmp_path: Path) -> None:
-    server.break_after = [1000, 0, 0]
-    with pytest.raises(ModelError):
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    assert not (tmp_path / "f.pth").exists()
-    server.break_after = []
-    download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    assert server.requests[-1][1] == "bytes=1000-"
-    assert (tmp_path / "f.pth").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("fault", ["changed", "no ranges"])
-def test_servers_that_start_over(server: Server, tmp_path: Path, fault: str) -> None:
-    server.break_after = [1000, 0]
-    with pytest.raises(ModelError):
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    server.break_after = []
-    if fault == "changed":
-        server.content = CONTENT[::-1]
-    else:
-        server.ranges = False
-    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    assert path.read_bytes() == server.content
-
-
-def test_web_pages_are_no_files(server: Server, tmp_path: Path) -> None:
-    server.kind = "text/html; charset=utf-8"
-    with pytest.raises(CheckpointError, match="web page"):
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    server.kind, server.content = "application/octet-stream", b"\n<!DOCTYPE html><html></html>"
-    with pytest.raises(CheckpointError, match="web page"):
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    assert not (tmp_path / "f.pth").exists()
-    assert not (tmp_path / "f.pth.part").exists()
-
-
-def test_a_wrong_hash_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=HASH[:12]) as caught:
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth", sha256="0123456")
-    assert "\n" not in str(caught.value)
-    assert left(tmp_path) == []
-
-
-def test_another_content_than_the_first_is_refused(server: Server, tmp_path: Path) -> None:
-    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    path.unlink()
-    server.content = CONTENT[::-1]
-    with pytest.raises(CheckpointError, match=r"f\.pth\.sha256"):
-        download([f"{server.url}/file.pth"], path)
-    assert not path.exists()
-
-
-def test_damage_of_a_kept_file_is_noticed(server: Server, tmp_path: Path) -> None:
-    path = download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    path.write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(CheckpointError):
-        verify(path)
-
-
-def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
-    urls = [f"{server.url}/none.pth", f"{server.url}/file.pth"]
-    assert download(urls, tmp_path / "f.pth").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("status", [404, 403, 500])
-def test_refusals_name_the_address_and_the_answer(
-    server: Server, tmp_path: Path, status: int
-) -> None:
-    server.status = status
-    with pytest.raises(ModelError, match=str(status)) as caught:
-        download([f"{server.url}/file.pth"], tmp_path / "f.pth")
-    assert server.url in str(caught.value)
-    assert len(server.requests) == 1
-
-
-def test_no_server_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ModelError) as caught:
-        download(["http://127.0.0.1:9/file.pth"], tmp_path / "f.pth")
-    assert "\n" not in str(caught.value)
-
-
-def test_silent_servers_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    monkeypatch.setattr(download_module, "TIMEOUT_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ModelError):
-        download([f"http://127.0.0.1:{silent.getsockname()[1]}/file.pth"], tmp_path / "f.pth")
 
 
 @pytest.fixture
