@@ -80,6 +80,16 @@ class TestDistribution:
         assert 0.72 < ratio.min() < 0.78
         assert 1.3 < ratio.max() < 1.38
 
+    def test_every_number_is_drawn_on_its_own(self, many):
+        left, top, right, bottom = many.boxes.T
+        area = (right - left) * (bottom - top)
+        free = (right - left < 0.9) & (bottom - top < 0.9)  # room to move both ways
+        across, down = left / (1 - (right - left) + 1e-9), top / (1 - (bottom - top) + 1e-9)
+        numbers = [across, down, area, many.flips, many.weights, *many.factors.T]
+        table = np.corrcoef(np.array(numbers, dtype=float)[:, free])
+        independent = table[~np.eye(len(table), dtype=bool)]
+        assert np.abs(independent).max() < 0.1
+
     def test_flips_and_colours(self, many):
         assert abs(many.flips.mean() - 0.5) < 0.02
         for column, centre, reach in ((0, 1, 0.4), (1, 1, 0.4), (2, 1, 0.4), (3, 0, 0.1)):
