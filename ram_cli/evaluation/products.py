@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-TILE_ITEMS = 1536
+TILE_ITEMS = 768
 """Gallery items of a tile: a multiple of the block sizes of the usual matrix kernels."""
 
 _MOST_QUERIES = 384

@@ -26,7 +26,7 @@ _Scores = NDArray[np.floating]
 
 _STRIP_BYTES = 128 << 20  # aimed at: enough tiles to keep all threads busy
 _WIDEST_BYTES = 768 << 20  # what the narrowest strip over a whole gallery may take
-_STRETCH_TILES = 32
+_STRETCH_TILES = 64
 _MOST_ROWS_PER_TASK = 128
 
 

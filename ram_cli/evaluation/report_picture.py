@@ -3,7 +3,7 @@
 import base64
 import io
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -148,29 +148,28 @@ def _block_height(block: Block, tile: int) -> int:
 
 def _draw_block(image: Image.Image, upper: int, block: Block, tile: int) -> None:
     draw = ImageDraw.Draw(image)
-    for view, box in _view_places(block, upper):
-        image.paste(view.resize((box[2], box[2]), _filter(view.width, box[2])), box[:2])
-    _write(draw, (_MARGIN, upper + _QUERY + 8), block.name, 20, _INK, _QUERY)
-    _write(draw, (_MARGIN, upper + _QUERY + 35), block.remark, 16, _MUTED, _QUERY)
     left = _MARGIN + _COLUMN
+    one_view = len({row.view.width for row in block.rows}) == 1
+    name_y, remark_y = upper + _QUERY + 8, upper + _QUERY + 35
+    if one_view:
+        _paste_view(image, block.rows[0].view, (_MARGIN, upper), _QUERY)
     for number, row in enumerate(block.rows):
         y = upper + number * (_CAPTION + tile + _ROW_GAP)
+        if not one_view:  # each row has its own, with name and remark over the first two
+            _paste_view(image, row.view, (_MARGIN, y + _CAPTION), min(tile, _QUERY))
+            name_y, remark_y = (y, remark_y) if number == 0 else (name_y, y)
         _write(draw, (left, y), row.caption, 18, _INK, WIDTH - _MARGIN - left)
         for place, (result, right) in enumerate(row.results):
             _draw_result(image, (left + place * (tile + _GAP), y + _CAPTION), result, right, tile)
+    _write(draw, (_MARGIN, name_y), block.name, 18, _INK, _QUERY)
+    _write(draw, (_MARGIN, remark_y), block.remark, 16, _MUTED, _QUERY)
 
 
-def _view_places(block: Block, upper: int) -> Iterator[tuple[Image.Image, tuple[int, int, int]]]:
-    """Every distinct view of the query with its left, upper and side: one large, or in halves."""
-    views = {row.view.width: row.view for row in block.rows}
-    side = (_QUERY - (len(views) - 1) * 8) // len(views)
-    for number, view in enumerate(views.values()):
-        yield view, (_MARGIN + number * (side + 8), upper, side)
-
-
-def _filter(size: int, target: int) -> Image.Resampling:
-    """Show the pixels of what is enlarged; smooth what is made smaller."""
-    return Image.Resampling.NEAREST if size < target else Image.Resampling.LANCZOS
+def _paste_view(image: Image.Image, view: Image.Image, corner: tuple[int, int], side: int) -> None:
+    """Show the pixels of a view that is enlarged; smooth one that is made smaller."""
+    enlarged = view.width < side
+    resampling = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    image.paste(view.resize((side, side), resampling), corner)
 
 
 def _draw_result(
