@@ -138,7 +138,7 @@ def write_picture(path: Path, title: str, lines: Sequence[str], blocks: Sequence
         _draw_block(image, upper + _BLOCK_GAP // 2, block, tile)
         upper += height
     with atomic_file(path) as temporary:
-        image.save(temporary, "PNG", optimize=True)
+        image.save(temporary, "PNG")
 
 
 def _block_height(block: Block, tile: int) -> int:
