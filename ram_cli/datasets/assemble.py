@@ -45,6 +45,10 @@ def assemble(
         faults = find_unreadable(listing.root, paths, memory=memory, reporter=reporter)
     if faults and not skip_unreadable:
         raise _unreadable(listing.root, faults)
+    if faults:
+        names = ", ".join(sorted(faults)[:_NAMES_SHOWN])
+        dots = ", …" if len(faults) > _NAMES_SHOWN else ""
+        reporter.warn(f"{len(faults)} unreadable images left out: {names}{dots}")
     for note in (*listing.notes, *_oddities(listing, faults)):
         reporter.note(note)
     images = _image_sets(name, listing, faults)
@@ -97,17 +101,14 @@ def _unreadable(root: Path, faults: Mapping[str, str]) -> UnreadableImageError:
 
 def _oddities(listing: Listing, faults: Mapping[str, str]) -> list[str]:
     """Say what a person may want to know about the images."""
-    notes = []
-    if faults:
-        notes.append(f"{len(faults)} unreadable images left out: {', '.join(sorted(faults)[:3])}")
     sizes = Counter(
         min(2, sum(path not in faults for path in paths))
         for split in SPLITS
         for _, paths in listing.splits[split]
     )
-    if sizes[1]:
-        notes.append(
-            f"{sizes[1]} classes hold one image each: as queries these have no positive and do "
-            "not count"
-        )
-    return notes
+    if not sizes[1]:
+        return []
+    return [
+        f"classes with a single image: {sizes[1]} (as queries these have no positive, and do not "
+        "count)"
+    ]

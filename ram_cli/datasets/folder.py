@@ -72,6 +72,12 @@ def _list_class_folders(walk: "_Walk", seed: int, test_ratio: float, val_ratio: 
     given = {_SPLIT_FOLDERS[name.lower()]: name for name in top if name.lower() in _SPLIT_FOLDERS}
     if "train" in given and "test" in given and all(walk.folders(name) for name in given.values()):
         splits = _given_splits(walk, given, seed, val_ratio)
+    elif "train" in given and len(given) == len(top) > 1:
+        raise DataError(
+            f"{walk.root} holds {' and '.join(top)} folders, but no test folder of class folders. "
+            "Add one with classes of its own, or put all class folders side by side into one "
+            "folder."
+        )
     else:
         inner = "images" if top == ["images"] and walk.folders("images") else ""
         classes = walk.classes(inner)
@@ -156,7 +162,7 @@ class _Walk:
 
     def notes(self) -> tuple[str, ...]:
         """Return one remark per kind of thing passed over."""
-        return tuple(f"{count} {what} passed over" for what, count in self.passed_over.items())
+        return tuple(f"passed over {what}: {count}" for what, count in self.passed_over.items())
 
 
 def is_image_name(name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ram_cli.errors import DataError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_folder
+from ram_cli.progress import SILENT, Reporter
 
 ASSET_SHA256 = "e37cc8fc2bf0e1e19eea0ae79ee6f54de54048cc128e633f3f2f18c4afab9ecc"
 """Hash of assets/furniture.zip, printed by scripts/build_furniture.py."""
@@ -19,7 +20,7 @@ STAMP = ".furniture.sha256"
 """File that tells a folder unpacked by this package from one that a person made."""
 
 
-def unpack_furniture(data_root: Path) -> Path:
+def unpack_furniture(data_root: Path, reporter: Reporter = SILENT) -> Path:
     """Return `data_root/furniture`, unpacking the embedded images there if they are not yet.
 
     The folder appears whole or not at all, also when several processes ask at once; a folder that
@@ -38,6 +39,7 @@ def unpack_furniture(data_root: Path) -> Path:
                 f"{target} is in the way of the embedded furniture images: it was not unpacked by "
                 "ram. Move it away, or choose another folder for data."
             )
+        reporter.note(f"unpacking the embedded furniture images into {target}")
         # A name of its own for every caller: whoever is first puts the folder in place.
         fresh = data_root / f"{TEMPORARY_PREFIX}furniture-{uuid.uuid4().hex}"
         with atomic_folder(fresh) as temporary:

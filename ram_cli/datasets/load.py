@@ -51,7 +51,7 @@ def load_dataset(
     entry = DATASETS.get(parse_name(name_or_folder)[0])
     if entry is not None:
         if entry.embedded:
-            unpack_furniture(data_root)
+            unpack_furniture(data_root, reporter)
         name, listing = entry.name, entry.list_images(find_dataset(entry, data_root))
         check_counts(entry, listing)
     else:

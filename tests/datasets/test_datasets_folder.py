@@ -78,7 +78,7 @@ def test_what_is_no_image_of_a_class_is_passed_over(class_folders: Path, make_im
     (class_folders / "empty").mkdir()
     listing = list_folder(class_folders)
     assert all_paths(listing) == before
-    assert sorted(int(note.split()[0]) for note in listing.notes) == [1, 1, 1]
+    assert sorted(int(note.split()[-1]) for note in listing.notes) == [1, 1, 1]
 
 
 def test_deep_files_upper_case_endings_and_odd_names_belong(
@@ -136,6 +136,13 @@ def test_a_closed_set_is_refused(tmp_path: Path, make_image) -> None:
         for label in "abcd":
             make_image(tmp_path / split / label / f"{split}.jpg")
     with pytest.raises(DataError, match=r"split\.json"):
+        list_folder(tmp_path)
+
+
+def test_a_train_and_a_val_folder_alone_are_refused(tmp_path: Path, make_image) -> None:
+    for label in "abcdefgh":
+        make_image(tmp_path / ("train" if label < "e" else "val") / label / "0.jpg")
+    with pytest.raises(DataError, match="no test folder"):
         list_folder(tmp_path)
 
 
