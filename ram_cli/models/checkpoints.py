@@ -147,11 +147,14 @@ def _positions(theirs: str, parent: nn.Module, ours: str = "") -> dict[str, str]
 
 
 def _whole_network(name: BackboneName) -> nn.Module:
-    """A torchvision network with its classifier, without values."""
+    """A torchvision network with its classifier, without values where it can be."""
     from torchvision.models import get_model
 
     options = {"init_weights": False} if name.model in {"googlenet", "inception_v3"} else {}
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            return cast(nn.Module, get_model(name.model, weights=None, **options))
+    except NotImplementedError:  # RegNet computes its widths with tensors
         return cast(nn.Module, get_model(name.model, weights=None, **options))
 
 

@@ -261,3 +261,25 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(CheckpointError) as caught:
         build_torchvision(name, 64, {"conv1.weight": torch.zeros(1)})
     assert "\n" not in str(caught.value)
+
+
+class Idle(nn.Module):
+    """A map beside a layer that runs for nothing and one that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.runs, self.never = (nn.Conv2d(3, 4, 3, 2) for _ in range(3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        wasted: torch.Tensor = self.runs(images)
+        assert wasted.shape[1] == 4
+        return self.conv(images)
+
+
+def test_only_layers_that_never_run_are_removed() -> None:
+    spec = build_backbone("resnet18", pretrained=False, input_size=64).spec
+    backbone = Backbone("x:idle", Idle(), lambda network, images: network(images), spec)
+    assert isinstance(backbone.network.never, nn.Identity)
+    assert isinstance(backbone.network.runs, nn.Conv2d)
+    assert [value.requires_grad for value in backbone.network.runs.parameters()] == [False, False]
+    backbone(images_of(64, 64)).sum().backward()
