@@ -114,6 +114,7 @@ def _measure(network: nn.Module, extract: Extract, size: int, device: torch.devi
         name
         for name, child in network.named_children()
         if child not in ran
+        and not isinstance(child, nn.ModuleList | nn.ModuleDict)  # walked through, never run
         and any(True for _ in child.parameters())
         and all(f"{name}.{inner}" in idle for inner, _ in child.named_parameters())
     )

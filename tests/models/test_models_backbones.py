@@ -269,10 +269,11 @@ class Idle(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.runs, self.never = (nn.Conv2d(3, 4, 3, 2) for _ in range(3))
+        self.several = nn.ModuleList([nn.Conv2d(3, 4, 3, 2)])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         wasted: torch.Tensor = self.runs(images)
-        assert wasted.shape[1] == 4
+        assert wasted.shape == self.several[0](images).shape
         return self.conv(images)
 
 
