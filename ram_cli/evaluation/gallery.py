@@ -41,7 +41,7 @@ class GallerySource:
         self._again: Sequence[Vectors]
         self._once: Iterator[Vectors] = iter(())
         if isinstance(gallery, Tensor | np.ndarray):
-            self._again, self.size = [gallery], len(gallery)
+            self._again, self.size = [gallery], gallery.shape[0] if gallery.ndim else 0
         elif isinstance(gallery, Sequence):
             self._again = gallery
         else:
@@ -50,8 +50,7 @@ class GallerySource:
             self.rereadable = (
                 "the first block of the gallery, where a stream must have all positives and junk,"
             )
-        dtype = scoring_dtype(vectors, *(as_vectors(item, "gallery") for item in self._again[:1]))
-        self.query = vectors.to(dtype)
+        self.query = vectors.to(scoring_dtype(vectors, *self._again[:1]))
         self._largest_query = magnitude(self.query, "query")
 
     def first_tiles(self) -> Iterator[Tile]:

@@ -58,21 +58,31 @@ class Workers:
 def workers() -> Iterator[Workers]:
     """As many threads as `torch.get_num_threads()`, for one evaluation at a time.
 
-    Torch's own threads idle meanwhile. Products are true float32, also where training allowed
-    less (`torch.set_float32_matmul_precision`). Both settings belong to the process and are put
-    back at the end, hence the lock.
+    Torch's own threads idle meanwhile. New threads inherit the number of threads that any other
+    has set, so it is put back at the end.
     """
     with _lock:
         count = torch.get_num_threads()
-        enabled = torch.backends.mkldnn.enabled
         executor = ThreadPoolExecutor(count, "ram-evaluation", lambda: torch.set_num_threads(1))
         try:
-            torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
             with executor:
                 yield Workers(executor, count)
         finally:
-            torch.backends.mkldnn.enabled = enabled
             torch.set_num_threads(count)
+
+
+@contextmanager
+def _true_float32() -> Iterator[None]:
+    """Keep products in float32 also where training allowed less for the sake of speed.
+
+    With `torch.set_float32_matmul_precision("medium")`, oneDNN multiplies in bfloat16.
+    """
+    enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = enabled
 
 
 def tile_height(queries: int) -> int:
@@ -131,4 +141,6 @@ class Strip:
             block, tile = task
             torch.mm(self._padded[block], tiles[tile].vectors.T, out=self.scores[block, tile])
 
-        team.run(product, [(block, tile) for tile in range(len(tiles)) for block in range(blocks)])
+        tasks = [(block, tile) for tile in range(len(tiles)) for block in range(blocks)]
+        with _true_float32():
+            team.run(product, tasks)

@@ -68,15 +68,15 @@ class IndexLists:
 class Relevance:
     """Positives and junk of every query; queries may share the memory of their lists.
 
-    Query `i` has the positives `members[starts[i] : stops[i]]` without `itself[i]`, and as junk
-    its own list and `itself[i]`.
+    Query `i` has the positives `members[starts[i] : stops[i]]` and its list of junk; where
+    `itself` is given, `itself[i]` is no positive but the only junk.
 
     Attributes:
         members: Gallery indices, ascending within every range.
         starts: `[Q]` first place of a query's range in `members`.
         stops: `[Q]` place behind the last one.
         junk: Own junk list of every query.
-        itself: `[Q]` place of the query in the gallery, where it is part of it.
+        itself: `[Q]` place of the query in the gallery, where it is part of it and has no list.
     """
 
     members: Indices

@@ -40,9 +40,10 @@ def as_vectors(vectors: Vectors, name: str, dtype: torch.dtype | None = None) ->
     return tensor.detach().to(device="cpu", dtype=dtype).contiguous()
 
 
-def scoring_dtype(*vectors: Tensor) -> torch.dtype:
+def scoring_dtype(*vectors: Vectors) -> torch.dtype:
     """Type in which vectors are scored: float64 if any of them is, else float32."""
-    wide = any(item.dtype == torch.float64 for item in vectors)
+    doubles = (torch.float64, np.dtype(np.float64), np.dtype(np.longdouble))
+    wide = any(item.dtype in doubles for item in vectors)
     return torch.float64 if wide else torch.float32
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ram_cli.errors import CheckpointError
+from ram_cli.errors import CheckpointError, OutputError
 from ram_cli.files import atomic_folder
 from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.embedder import Embedder, embedder_from_config
@@ -44,7 +45,10 @@ def save_model(embedder: Embedder, folder: Path | str, *, provenance: dict[str, 
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_folder(folder) as temporary:
-        save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        try:
+            save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, told in safetensors' own way
+            raise OutputError(f"cannot write {folder}: {error}. Is the disk full?") from error
         (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD_FILE).write_text(_card(embedder, provenance), encoding="utf-8")
 

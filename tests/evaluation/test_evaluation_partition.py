@@ -116,24 +116,31 @@ def test_tiles_hold_every_vector_once() -> None:
 
 
 @pytest.mark.parametrize("faulty", [False, True])
-def test_settings_of_the_process_are_put_back(vectors: Any, faulty: bool) -> None:
-    def blocks() -> Iterator[Any]:
-        yield vectors[1]
-        seen.append(torch.backends.mkldnn.enabled)  # asked for while the first is worked on
+def test_settings_of_the_process_are_put_back(
+    vectors: Any, faulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: set[tuple[int, bool]] = set()
+    multiply = torch.mm
+
+    def product(*arguments: Any, **options: Any) -> torch.Tensor:
+        during.add((torch.get_num_threads(), torch.backends.mkldnn.enabled))
         if faulty:
             raise DataError("gone")
+        return multiply(*arguments, **options)
 
-    seen: list[int] = []
+    monkeypatch.setattr(torch, "mm", product)
     threads, enabled = torch.get_num_threads(), torch.backends.mkldnn.enabled
     lists = [[0]] * QUERIES
     if faulty:
         with pytest.raises(DataError, match="gone"):
-            retrieval_metrics(vectors[0], blocks(), lists, None, KS)
+            retrieval_metrics(*vectors, lists, None, KS)
     else:
-        retrieval_metrics(vectors[0], blocks(), lists, None, KS)
+        retrieval_metrics(*vectors, lists, None, KS)
+    assert during == {(1, False)}
     assert torch.get_num_threads() == threads
     assert torch.backends.mkldnn.enabled == enabled
+    seen: list[int] = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert seen == [False, threads]
+    assert seen == [threads]
