@@ -7,8 +7,9 @@ that follows from the gallery index alone.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -49,9 +50,23 @@ class Workers:
         self.count = count
 
     def run(self, function: Callable[[_Item], None], tasks: Iterable[_Item]) -> None:
-        """Call `function` once per task, and return when all are done."""
-        for _ in self._executor.map(function, tasks):
-            pass
+        """Call `function` once per task, and return when all are done or one has failed."""
+        waiting = deque(tasks)
+
+        def drain() -> None:
+            while True:
+                try:
+                    task = waiting.popleft()
+                except IndexError:
+                    return
+                function(task)
+
+        futures = [self._executor.submit(drain) for _ in range(self.count)]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            waiting.clear()
 
 
 @contextmanager

@@ -60,10 +60,10 @@ def magnitude(vectors: Tensor, name: str, first: int = 0) -> float:
     """
     largest = 0.0
     for start in range(0, len(vectors), _CHUNK):
-        chunk = vectors[start : start + _CHUNK]
-        bounds = torch.stack(torch.aminmax(chunk)).abs().max().item()
+        chunk = vectors[start : start + _CHUNK].numpy()
+        bounds = max(-float(chunk.min()), float(chunk.max()))  # NaN if any entry is
         if not math.isfinite(bounds):
-            row = int(torch.isfinite(chunk).all(dim=1).logical_not().nonzero()[0])
+            row = int(np.argmin(np.isfinite(chunk).all(axis=1)))
             raise DataError(
                 f"{name} vector {first + start + row} holds NaN or infinite values; "
                 "it cannot be ranked. Look at its image, or at the model that embedded it."
