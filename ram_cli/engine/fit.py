@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from ram_cli.engine.interrupt import StopRequest, ignore_interrupts
 from ram_cli.engine.log import RunLog
 from ram_cli.engine.objective import EpochState, Objective
 from ram_cli.engine.run_folder import Position, RunFolder
-from ram_cli.errors import Interrupted, NonFiniteLossError, TrainingError
+from ram_cli.errors import Interrupted, ModelError, NonFiniteLossError, TrainingError
 from ram_cli.progress import SILENT, Reporter, Task
 from ram_cli.views import ViewKey
 
@@ -149,7 +149,8 @@ class Trainer:
         epoch, start = self.position.epoch, self.position.batch
         if start == 0:
             self.model.eval()
-            self._epoch_state = self.objective.prepare(self._plain_model(), epoch)
+            with self._told_by_step():
+                self._epoch_state = self.objective.prepare(self._plain_model(), epoch)
         self.model.train()
         keys = self.objective.batches(epoch, self._epoch_state)
         self._sampler.batches = keys[start:]
@@ -161,7 +162,7 @@ class Trainer:
             self.position = replace(
                 self.position, batch=first + len(group), step=self.position.step + 1
             )
-            self._window.report(log, self.position, self.schedule, self.plan.log_every)
+            self._window.report(log, self.position, self.plan.log_every)
             if first + len(group) < len(keys):
                 self._pause_inside_epoch(stop)
 
@@ -181,11 +182,11 @@ class Trainer:
         values = {name: float(value) for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise NonFiniteLossError(self.position.step + 1, values, self._kept())
+        self._window.add(values, whole, float(self.schedule.get_last_lr()[0]))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
-        self._window.add(values, whole)
         task.advance(counts[-1], loss=values["loss"])
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[Any]:
@@ -209,7 +210,7 @@ class Trainer:
     def _run_validation(self, task: Task, log: RunLog) -> None:
         assert self.validate is not None
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._told_by_step():
             metrics = dict(self.validate(self._plain_model()))
         score, epoch = metrics["score"], self.position.epoch
         shown = {name: value for name, value in metrics.items() if name != "score"}
@@ -245,6 +246,15 @@ class Trainer:
             lambda folder: write_state(self.accelerator, self._epoch_state, folder),
         )
         self._saved_at = time.monotonic()
+
+    @contextmanager
+    def _told_by_step(self) -> Iterator[None]:
+        """A network that embeds no more has diverged: say after which step, and what is left."""
+        try:
+            yield
+        except ModelError as error:
+            step = self.position.step
+            raise TrainingError(f"diverged by step {step}: {error} {self._kept()}") from error
 
     def _kept(self) -> str:
         found = self.run.checkpoint()
@@ -293,22 +303,23 @@ class _Window:
     def _clear(self) -> None:
         self.sums: dict[str, float] = {}
         self.steps = self.images = 0
+        self.lr = math.nan
         self.since = time.monotonic()
 
-    def add(self, values: Mapping[str, float], images: int) -> None:
-        """Take in one optimiser step."""
+    def add(self, values: Mapping[str, float], images: int, lr: float) -> None:
+        """Take in one optimiser step, taken at the learning rate `lr`."""
+        self.lr = lr
         self.steps += 1
         self.images += images
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def report(self, log: RunLog, position: Position, schedule: LRScheduler, every: int) -> None:
+    def report(self, log: RunLog, position: Position, every: int) -> None:
         """Write a record every `every` steps, counted over the whole run."""
         if position.step % every:
             return
         means = {name: value / self.steps for name, value in self.sums.items()}
         rate = self.images / max(time.monotonic() - self.since, 1e-9)
-        lr = float(schedule.get_last_lr()[0])
         epoch = position.epoch + 1
-        log.write("train", position.step, epoch=epoch, lr=lr, images_per_second=rate, **means)
+        log.write("train", position.step, epoch=epoch, lr=self.lr, images_per_second=rate, **means)
         self._clear()

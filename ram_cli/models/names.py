@@ -11,7 +11,7 @@ from ram_cli.errors import ModelError
 Library = Literal["timm", "torchvision"]
 
 ALIASES = {
-    f"efficientnet-lite{number}": f"timm:tf_efficientnet_lite{number}" for number in range(5)
+    f"efficientnet-lite{number}": f"timm:tf_efficientnet_lite{number}" for number in range(3)
 }
 """Short names that belong to neither library."""
 

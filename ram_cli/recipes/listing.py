@@ -62,15 +62,35 @@ def _datasets() -> list[Entry]:
 
 def _models() -> list[Entry]:
     from ram_cli.models.pretrained import PACKAGED, packaged_weights
+    from ram_cli.models.zoo import ZOO, zoo_cache
 
-    return [
+    published = [
+        {
+            "name": name,
+            "data": entry.data,
+            "px": str(entry.size),
+            "dim": str(entry.dimension),
+            "from": entry.paper,
+            "here": _yes((zoo_cache() / entry.file).exists()),
+        }
+        for name, entry in ZOO.items()
+    ]
+    packaged = [
         {
             "name": f"timm:{name}",
-            "what": "ImageNet backbone, in the extra `demo`",
-            "here": "yes" if packaged_weights(name) else "no",
+            "data": "ImageNet",
+            "px": "",
+            "dim": "",
+            "from": package.replace("_", "-"),
+            "here": _yes(packaged_weights(name) is not None),
         }
-        for name in PACKAGED
+        for name, package in PACKAGED.items()
     ]
+    return packaged + published
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _methods() -> list[Entry]:

@@ -183,7 +183,8 @@ class MetricLearningGroup(BaseModel):
         4, description="Negatives of an anchor."
     )
     mining: Mining = Field(
-        "pool", description="Where negatives come from: a pool, once per epoch, or the batch itself."
+        "pool",
+        description="Where negatives come from: a pool, once per epoch, or the batch itself.",
     )
     pool_size: Annotated[int, Field(ge=2)] = Field(
         20_000, description="Images that negatives are mined from, at most."

@@ -161,11 +161,13 @@ def test_schedule_ends_exactly_at_its_last_step(tmp_path):
     training = trainer(tmp_path, model, Squares())
     training.fit()
     assert training.schedule.last_epoch == training.schedule.total_steps == 6
-    lowest = training.schedule.get_last_lr()[0]
-    assert lowest < 1e-2 / 10
+    records = (tmp_path / "log.jsonl").read_text().splitlines()
+    rates = [json.loads(record)["lr"] for record in records]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(1e-7)
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 5, 6, 9, 17])
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 6, 9, 14])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_run_resumes_to_the_same_weights(tmp_path, stop_at, workers):
     if workers and stop_at != 5:
@@ -257,8 +259,10 @@ def test_damaged_checkpoint_is_one_clear_error(tmp_path, name):
         trainer(tmp_path, network(), Squares(stop_at=5)).fit()
     path = RunFolder(tmp_path).last / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    resumed = trainer(tmp_path, network(), Squares())
+    torch.manual_seed(12)  # a new process would be elsewhere in its random draws
     with pytest.raises(CheckpointError):
-        trainer(tmp_path, network(), Squares()).fit()
+        resumed.fit()
 
 
 def test_checkpoint_is_found_while_it_is_exchanged(tmp_path):
