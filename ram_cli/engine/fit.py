@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ram_cli.engine.checkpoint import read_state, write_state
 from ram_cli.engine.interrupt import StopRequest, ignore_interrupts
-from ram_cli.engine.log import RunLog
+from ram_cli.engine.log import RunLog, StepWindow
 from ram_cli.engine.objective import EpochState, Objective
 from ram_cli.engine.run_folder import Position, RunFolder
 from ram_cli.errors import Interrupted, ModelError, NonFiniteLossError, TrainingError
@@ -113,7 +113,7 @@ class Trainer:
         self._epoch_state: EpochState = {}
         self._sampler = _EpochBatches()
         self._loader = self._make_loader()
-        self._window = _Window()
+        self._window = StepWindow()
         self._started = self._saved_at = time.monotonic()
 
     def fit(self) -> Position:
@@ -162,7 +162,7 @@ class Trainer:
             self.position = replace(
                 self.position, batch=first + len(group), step=self.position.step + 1
             )
-            self._window.report(log, self.position, self.plan.log_every)
+            self._window.report(log, epoch + 1, self.position.step, self.plan.log_every)
             if first + len(group) < len(keys):
                 self._pause_inside_epoch(stop)
 
@@ -292,34 +292,3 @@ class Trainer:
             # draws of dropout after a resume.
             generator=torch.Generator(),
         )
-
-
-class _Window:
-    """Means over the steps since the last record in the log."""
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.steps = self.images = 0
-        self.lr = math.nan
-        self.since = time.monotonic()
-
-    def add(self, values: Mapping[str, float], images: int, lr: float) -> None:
-        """Take in one optimiser step, taken at the learning rate `lr`."""
-        self.lr = lr
-        self.steps += 1
-        self.images += images
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def report(self, log: RunLog, position: Position, every: int) -> None:
-        """Write a record every `every` steps, counted over the whole run."""
-        if position.step % every:
-            return
-        means = {name: value / self.steps for name, value in self.sums.items()}
-        rate = self.images / max(time.monotonic() - self.since, 1e-9)
-        epoch = position.epoch + 1
-        log.write("train", position.step, epoch=epoch, lr=self.lr, images_per_second=rate, **means)
-        self._clear()

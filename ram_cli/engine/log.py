@@ -1,6 +1,9 @@
 """What a run writes down as it goes: one JSON object per line, and the trackers of accelerate."""
 
 import json
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,36 @@ class RunLog:
             return
         kept = [line for line in self.path.read_text("utf-8").splitlines() if _step(line) <= step]
         write_text(self.path, "".join(line + "\n" for line in kept))
+
+
+class StepWindow:
+    """Means over the steps since the last record in the log."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = self.images = 0
+        self.lr = math.nan
+        self.since = time.monotonic()
+
+    def add(self, values: Mapping[str, float], images: int, lr: float) -> None:
+        """Take in one optimiser step, taken at the learning rate `lr`."""
+        self.lr = lr
+        self.steps += 1
+        self.images += images
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def report(self, log: RunLog, epoch: int, step: int, every: int) -> None:
+        """Write a record every `every` steps, counted over the whole run."""
+        if step % every:
+            return
+        means = {name: value / self.steps for name, value in self.sums.items()}
+        rate = self.images / max(time.monotonic() - self.since, 1e-9)
+        log.write("train", step, epoch=epoch, lr=self.lr, images_per_second=rate, **means)
+        self._clear()
 
 
 def _step(line: str) -> float:

@@ -167,11 +167,10 @@ def test_schedule_ends_exactly_at_its_last_step(tmp_path):
     assert rates[-1] == pytest.approx(1e-7)
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 5, 6, 9, 14])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("stop_at", "workers"), [(1, 0), (4, 0), (5, 0), (5, 2), (6, 0), (9, 0), (14, 0)]
+)
 def test_interrupted_run_resumes_to_the_same_weights(tmp_path, stop_at, workers):
-    if workers and stop_at != 5:
-        pytest.skip("worker processes are slow to start; one moment is enough")
     calm = trainer(tmp_path / "calm", network(0.5), Squares())
     torch.manual_seed(11)
     calm.fit()
