@@ -33,6 +33,9 @@ class Server:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Type", self.kind)
+        if start:
+            size = len(self.content)
+            handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         handler.send_header("ETag", version)
         handler.send_header("Content-Length", str(len(self.content) - start))
         handler.end_headers()

@@ -7,8 +7,8 @@ import pytest
 from models_server import CONTENT, Server
 
 from ram_cli.errors import CheckpointError, ModelError
-from ram_cli.models import download as download_module
 from ram_cli.models.download import download, verify
+from ram_cli.transfer import fetch
 
 HASH = hashlib.sha256(CONTENT).hexdigest()
 
@@ -96,15 +96,16 @@ def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
     assert download(urls, tmp_path / "f.pth").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("status", [404, 403, 500])
+@pytest.mark.parametrize(("status", "times"), [(404, 1), (403, 1), (500, 5)])
 def test_refusals_name_the_address_and_the_answer(
-    server: Server, tmp_path: Path, status: int
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, times: int
 ) -> None:
+    monkeypatch.setattr(fetch, "BACKOFF_SECONDS", 0.0)
     server.status = status
     with pytest.raises(ModelError, match=str(status)) as caught:
         download([f"{server.url}/file.pth"], tmp_path / "f.pth")
     assert server.url in str(caught.value)
-    assert len(server.requests) == 1
+    assert len(server.requests) == times
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
@@ -116,6 +117,6 @@ def test_no_server_at_all(tmp_path: Path) -> None:
 def test_silent_servers_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(download_module, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ModelError):
         download([f"http://127.0.0.1:{silent.getsockname()[1]}/file.pth"], tmp_path / "f.pth")

@@ -1,0 +1,16 @@
+"""Large files from elsewhere: fetched with patience, checked before they are used."""
+
+from ram_cli.transfer.check import Expected, Faults, verify
+from ram_cli.transfer.disk import check_room, free_bytes, in_units, writing
+from ram_cli.transfer.fetch import download
+
+__all__ = [
+    "Expected",
+    "Faults",
+    "check_room",
+    "download",
+    "free_bytes",
+    "in_units",
+    "verify",
+    "writing",
+]
