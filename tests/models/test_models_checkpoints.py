@@ -36,7 +36,7 @@ QUICK = {
 }
 # The published code gave these a layer whose width is not that of the features.
 MISFITS = {"vgg16-gem-w512", "vgg16-gemmp", "mobilenet_v3_large-gem-w512"}
-HEAVY = {"vgg16-gem-w512", "vgg16-gemmp"}
+HEAVY = {"vgg16-gem-w512", "vgg16-gemmp", "googlenet-gem-w512", "mobilenet_v3_large-gem-w512"}
 
 
 def recipe_module() -> ModuleType:

@@ -32,7 +32,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
     monkeypatch.setattr(pretrained, "_hub_endpoint", lambda: "http://127.0.0.1:9")
     monkeypatch.setattr(pretrained, "reachable", lambda _url: False)
-    monkeypatch.setattr(pretrained, "_PACKAGED", dict.fromkeys(pretrained._PACKAGED, "no_such"))
+    monkeypatch.setattr(pretrained, "PACKAGED", dict.fromkeys(pretrained.PACKAGED, "no_such"))
 
 
 @needs_package
