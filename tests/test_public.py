@@ -57,7 +57,7 @@ def test_python_of_the_readme_runs(tmp_path):
     assert block is not None
     code = block[1]
     for name in ("student", "teacher"):
-        code = code.replace(f"ram-demo/{name}/final", str(tmp_path / name))
+        code = code.replace(f"ram-demo/{name}", str(tmp_path / name))
     names = {"queries": paths[:2], "gallery": paths}
     exec(code, names)
     scores = names["scores"]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ram_cli.engine import RunFolder
 from ram_cli.errors import OutputError
 from ram_cli.files import write_text
-from ram_cli.models import is_model_folder, load_model
+from ram_cli.models import is_model_folder, load_model, read_provenance, save_model
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import open_dataset, open_runtime, worker_count
 from ram_cli.recipes.comparison import Comparison, Side
@@ -77,7 +77,7 @@ class DemoResult:
             if lost > 0
             else "Small queries lose nothing here.",
             f"see it: {self.output / 'report.html'}",
-            f"models: {self.output / 'teacher' / 'final'}, {self.output / 'student' / 'final'}",
+            f"models: {self.output / 'teacher'}, {self.output / 'student'}",
             f"{self.seconds:.0f} s in all",
         ]
 
@@ -98,9 +98,7 @@ def run_demo(settings: DemoSettings, reporter: Reporter = SILENT) -> DemoResult:
     data = output / "data"
     teacher_folder = _train_teacher(settings, data, reporter)
     student_folder = _distill_student(settings, data, teacher_folder, reporter)
-    teacher_model = load_model(teacher_folder)
-    teacher_model.set_input_size(GALLERY_SIZE)
-    teacher = Side("teacher", teacher_model, GALLERY_SIZE)
+    teacher = Side("teacher", load_model(teacher_folder), GALLERY_SIZE)
     student = Side("student", load_model(student_folder), QUERY_SIZE)
     comparison = Comparison(
         runtime, workers=worker_count(settings.workers, runtime), reporter=reporter
@@ -170,14 +168,16 @@ def _train_settings(settings: DemoSettings, data: Path) -> TrainSettings:
 
 
 def _train_teacher(settings: DemoSettings, data: Path, reporter: Reporter) -> Path:
-    run = RunFolder(settings.output / "teacher")
+    """The teacher's model folder, at the size of the gallery."""
+    run = RunFolder(settings.output / "runs" / "teacher")
     if not is_model_folder(run.final):
         run_train(_in_folder(_train_settings(settings, data), run), reporter)
-    return run.final
+    return _publish(run, settings.output / "teacher", GALLERY_SIZE)
 
 
 def _distill_student(settings: DemoSettings, data: Path, teacher: Path, reporter: Reporter) -> Path:
-    run = RunFolder(settings.output / "student")
+    """The student's model folder."""
+    run = RunFolder(settings.output / "runs" / "student")
     if not is_model_folder(run.final):
         distillation = DistillSettings.model_construct(
             dataset="furniture",
@@ -186,7 +186,6 @@ def _distill_student(settings: DemoSettings, data: Path, teacher: Path, reporter
             teacher=str(teacher),
             student=str(teacher),
             image_size=QUERY_SIZE,
-            teacher_image_size=GALLERY_SIZE,
             epochs=settings.student_epochs or STUDENT_EPOCHS,
             images_per_epoch=STUDENT_IMAGES,
             batch_size=4,
@@ -199,7 +198,16 @@ def _distill_student(settings: DemoSettings, data: Path, teacher: Path, reporter
             workers=settings.workers,
         )
         run_distill(_in_folder(distillation, run), reporter)
-    return run.final
+    return _publish(run, settings.output / "student", QUERY_SIZE)
+
+
+def _publish(run: RunFolder, folder: Path, size: int) -> Path:
+    """The final model of a run as a folder of its own, for images of `size` pixels."""
+    if not is_model_folder(folder):
+        model = load_model(run.final)
+        model.set_input_size(size)
+        save_model(model, folder, provenance=read_provenance(run.final))
+    return folder
 
 
 def _in_folder(settings: Settings, run: RunFolder) -> Settings:

@@ -8,10 +8,11 @@ from torch import nn
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import CoupledObjective, Objective, RegressionObjective, Runtime
 from ram_cli.engine.fit import Validate
+from ram_cli.errors import ConfigError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images, place
 from ram_cli.losses import METHODS
-from ram_cli.models import Embedder, load_model, model_hash
+from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     CACHE_BYTES,
@@ -32,7 +33,7 @@ from ram_cli.recipes.training import (
     test_afterwards,
     train_network,
 )
-from ram_cli.settings import DistillSettings
+from ram_cli.settings import DistillSettings, dataset_of_network
 
 
 def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> TrainingResult:
@@ -42,13 +43,13 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
         RamError: Something cannot be used or done; the message says what.
     """
     runtime = open_runtime(settings, reporter)
-    seed_everything(settings.seed)
-    with open_run(settings, settings.student) as run:
-        teacher = _teacher(settings, runtime, reporter)
-        # Seeded again: the student's first weights do not depend on which teacher was built.
+    teacher = _teacher(settings, runtime, reporter)
+    settings = _completed(settings, teacher, reporter)
+    with open_run(settings, settings.student or "student") as run:
+        # Seeded here: the student's first weights do not depend on which teacher was built.
         seed_everything(settings.seed)
         student = _student(settings, teacher)
-        dataset = open_dataset(settings.dataset, settings, reporter)
+        dataset = open_dataset(settings.dataset or "", settings, reporter)
         tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
         images = dataset.train if settings.val else dataset.train_val
         workers = worker_count(settings.workers, runtime)
@@ -77,6 +78,27 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
         return test_afterwards(result, tests, settings, runtime, reporter, rows)
 
 
+def _completed(settings: DistillSettings, teacher: Embedder, reporter: Reporter) -> DistillSettings:
+    """The settings with what the teacher tells: its dataset, and its architecture for the student.
+
+    Raises:
+        ConfigError: Nothing says what to train on.
+    """
+    found: dict[str, str] = {}
+    if settings.dataset is None:
+        folder = model_folder(settings.teacher)
+        record = read_provenance(folder) if is_model_folder(folder) else {}
+        dataset = record.get("dataset", {}).get("source") or dataset_of_network(settings.teacher)
+        if dataset is None:
+            raise ConfigError("dataset: the teacher does not say what it was trained on. Name one.")
+        reporter.note(f"training on {dataset}, as the teacher was")
+        found["dataset"] = dataset
+    if settings.student is None:
+        reporter.note(f"the student is a new {teacher.config.backbone}, like the teacher")
+        found["student"] = teacher.config.backbone
+    return settings.model_copy(update=found) if found else settings
+
+
 def _teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
     teacher = load_model(model_folder(settings.teacher))
     own, wanted = teacher.spec.size, settings.teacher_image_size
@@ -91,7 +113,7 @@ def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
     """A student that embeds in as many dimensions as the teacher."""
     chosen = "whitening" in settings.model_fields_set
     student = build_network(
-        settings.student,
+        settings.student or teacher.config.backbone,
         settings,
         dimension=settings.whitening if chosen else teacher.dimension,
         head_from=teacher,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.errors import ConfigError
-from ram_cli.models import is_model_folder, load_model, read_provenance
+from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder, open_dataset, open_runtime, worker_count
 from ram_cli.recipes.comparison import Comparison, Side
@@ -62,10 +62,11 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         student_model.set_input_size(settings.image_size)
     student = Side("student", student_model, student_model.spec.size)
     teacher = None
-    if settings.teacher is not None:
-        teacher_model = load_model(model_folder(settings.teacher))
-        if settings.teacher_image_size is not None:
-            teacher_model.set_input_size(settings.teacher_image_size)
+    if (gallery_name := settings.teacher or _own_teacher(settings, name, reporter)) is not None:
+        teacher_model = load_model(model_folder(gallery_name))
+        size = settings.teacher_image_size or _size_at_distillation(name, teacher_model)
+        if size is not None:
+            teacher_model.set_input_size(size)
         teacher = Side("teacher", teacher_model, teacher_model.spec.size)
     comparison = Comparison(
         runtime,
@@ -100,6 +101,35 @@ def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[
     if settings.symmetric:
         pairs.append((student, student))
     return pairs
+
+
+def _own_teacher(settings: TestSettings, student: str, reporter: Reporter) -> str | None:
+    """The teacher that the student says it is aligned with, where an asymmetric test asks for it.
+
+    Raises:
+        ConfigError: It does not say, or that teacher is not where it was.
+    """
+    if not settings.asymmetric:
+        return None
+    record = read_provenance(student).get("teacher", {}) if is_model_folder(student) else {}
+    found = record.get("name")
+    if found is None:
+        raise ConfigError("teacher: an asymmetric test needs a gallery network: add --teacher.")
+    folder = model_folder(found)
+    if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
+        raise ConfigError(
+            f"teacher: {found} is no longer the model that {student} was distilled from. "
+            "Name that one with --teacher."
+        )
+    reporter.note(f"teacher: {found}")
+    return str(found)
+
+
+def _size_at_distillation(student: str, teacher: Embedder) -> int | None:
+    """Size that this teacher had when the student was distilled from it."""
+    record = read_provenance(student).get("teacher", {}) if is_model_folder(student) else {}
+    known = record.get("hash") == model_hash(teacher)
+    return int(record["image_size"]) if known and record.get("image_size") else None
 
 
 def _newest_student(reporter: Reporter) -> str:

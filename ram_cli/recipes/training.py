@@ -105,7 +105,7 @@ def open_run(settings: TrainingSettings, network: str) -> Iterator[RunFolder]:
     if settings.resume is not None:
         run = RunFolder(settings.resume)
     else:
-        run = choose_run_folder(settings, settings.output, settings.dataset, network)
+        run = choose_run_folder(settings, settings.output, settings.dataset or "dataset", network)
         run.check_free()
     with run.lock():
         yield run

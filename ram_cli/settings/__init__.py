@@ -28,7 +28,7 @@ from ram_cli.settings.commands import (
 )
 from ram_cli.settings.faults import did_you_mean, label_of
 from ram_cli.settings.fields import Flag, Repeated, choices_of, flag_of, kinds_of, takes_auto
-from ram_cli.settings.presets import PRESETS
+from ram_cli.settings.presets import PRESETS, dataset_of_network
 from ram_cli.settings.sources import newest_run
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "TestSettings",
     "TrainSettings",
     "choices_of",
+    "dataset_of_network",
     "did_you_mean",
     "flag_of",
     "kinds_of",

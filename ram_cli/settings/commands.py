@@ -1,9 +1,9 @@
 """One settings class per command: the groups it is made of, in the order help shows them."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt
 
 from ram_cli.settings.base import CommandSettings
 from ram_cli.settings.choices import Listing, Split
@@ -22,6 +22,7 @@ from ram_cli.settings.groups import (
     BackboneGroup,
     DataGroup,
     DistillationGroup,
+    DistillDataGroup,
     DistillNetworksGroup,
     MachineGroup,
     MetricLearningGroup,
@@ -63,7 +64,7 @@ class TrainSettings(
 
 class DistillSettings(
     DistillNetworksGroup,
-    DataGroup,
+    DistillDataGroup,
     DistillationGroup,
     OptimisationGroup,
     RunGroup,
@@ -89,9 +90,10 @@ class EvaluationNetworksGroup(BaseModel):
             shown="the newest run",
         ),
     ] = Field(None, description="Query network: a folder, a file, a published or a Hub name.")
-    teacher: Annotated[str | None, Flag(("teacher-path",), metavar="NAME")] = Field(
-        None, description="Gallery network, for an asymmetric test."
-    )
+    teacher: Annotated[
+        str | None,
+        Flag(("teacher-path",), metavar="NAME", shown="with --asym, the student's own"),
+    ] = Field(None, description="Gallery network, for an asymmetric test.")
     image_size: Annotated[AutoSize, Flag(("query-size",))] = Field(
         None, description="Side of a query, pixels; auto is the student's own."
     )
@@ -143,12 +145,6 @@ class TestSettings(
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest takes it for
     table: ClassVar[str] = "test"
 
-    @model_validator(mode="after")
-    def _asymmetric_needs_teacher(self) -> Self:
-        if self.asym and self.teacher is None:
-            raise ValueError("an asymmetric test needs a gallery network: add --teacher")
-        return self
-
     @property
     def symmetric(self) -> bool:
         """Whether to test with the student on both sides."""
@@ -156,8 +152,8 @@ class TestSettings(
 
     @property
     def asymmetric(self) -> bool:
-        """Whether to test with the teacher on the side of the gallery."""
-        return self.teacher is not None
+        """Whether to test with a teacher on the side of the gallery."""
+        return self.asym or self.teacher is not None
 
 
 class ExportGroup(BaseModel):

@@ -87,13 +87,9 @@ class SplitGroup(BaseModel):
     )
 
 
-class DataGroup(SplitGroup):
+class HeldBackGroup(SplitGroup):
     """Data."""
 
-    dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
-        description="Dataset to train on: a folder of class folders, furniture, or cub, cars or "
-        "sop, which bring their published rate, weights and sizes."
-    )
     val: Annotated[bool, Flag(denial="Train on all classes, with none held back.")] = Field(
         True, description="Hold classes back for validation."
     )
@@ -103,6 +99,29 @@ class DataGroup(SplitGroup):
     test_datasets: Annotated[Datasets, Flag(metavar="NAMES")] = Field(
         (), description="Datasets to test on, once, after training."
     )
+
+
+_TRAINED_ON = (
+    "Dataset to train on: a folder of class folders, furniture, or cub, cars or sop, which bring "
+    "their published rate, weights and sizes."
+)
+
+
+class DataGroup(HeldBackGroup):
+    """Data."""
+
+    dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
+        description=_TRAINED_ON
+    )
+
+
+class DistillDataGroup(HeldBackGroup):
+    """Data."""
+
+    dataset: Annotated[
+        Dataset | None,
+        Flag(("training-dataset",), metavar="NAME", shown="the one the teacher was trained on"),
+    ] = Field(None, description=_TRAINED_ON)
 
 
 class EmbedderGroup(BaseModel):
@@ -139,9 +158,14 @@ class DistillNetworksGroup(EmbedderGroup):
     teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
         description="Gallery network: a folder, a file, a published or a Hub name."
     )
-    student: Annotated[str, Flag(("student-path", "network-path", "arch"), metavar="NAME")] = Field(
-        description="Query network: the same kinds of name, or a backbone."
-    )
+    student: Annotated[
+        str | None,
+        Flag(
+            ("student-path", "network-path", "arch"),
+            metavar="NAME",
+            shown="the teacher's architecture, from ImageNet weights",
+        ),
+    ] = Field(None, description="Query network: the same kinds of name, or a backbone.")
     image_size: AutoSize = Field(
         None, description="Side of the student's input, pixels; auto is half the teacher's."
     )

@@ -27,3 +27,9 @@ def preset_of(dataset: object) -> dict[str, Any]:
     """Return the preset of a dataset as a person named it; empty where there is none."""
     name = dataset.strip().lower().removesuffix("-test") if isinstance(dataset, str) else ""
     return next((preset for known, preset in PRESETS.items() if known == name), {})
+
+
+def dataset_of_network(name: object) -> str | None:
+    """Return the dataset that a name such as `cub-448r-resnet50-512-gem-w` begins with."""
+    known = name.strip().lower().partition("-")[0] if isinstance(name, str) else ""
+    return known if known in PRESETS else None

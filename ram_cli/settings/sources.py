@@ -10,7 +10,7 @@ from pydantic_settings import PydanticBaseSettingsSource
 
 from ram_cli.settings.choices import CommandName
 from ram_cli.settings.fields import flag_of
-from ram_cli.settings.presets import preset_of
+from ram_cli.settings.presets import dataset_of_network, preset_of
 
 if TYPE_CHECKING:
     from ram_cli.settings.base import CommandSettings
@@ -124,7 +124,8 @@ class PresetSource(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Return the values of the preset, by field."""
         wanted = self.settings_cls.preset_fields
-        preset = preset_of(self.current_state.get("dataset"))
+        state = self.current_state
+        preset = preset_of(state.get("dataset") or dataset_of_network(state.get("teacher")))
         return {name: value for name, value in preset.items() if name in wanted}
 
 

@@ -146,3 +146,29 @@ def test_loss_falls_on_images_that_can_be_learned(images, call):
     losses = [record["loss"] for record in records if record["kind"] == "train"]
     assert all(math.isfinite(loss) for loss in losses)
     assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
+
+
+def test_the_shortest_commands_find_the_rest_themselves(teacher, images, call):
+    code, _, err = call(*DISTILL, "--no-pretrained", "--teacher", teacher)
+    assert code == 0, err
+    code, out, err = call("test", "--asym", "--sym", "--workers", "0", "--json")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert [row["label"] for row in rows] == ["student 24 → teacher 48", "student 24 → student 24"]
+    assert {row["dataset"] for row in rows} == {"stripes/test"}
+
+
+def test_a_teacher_that_changed_is_not_searched_in(teacher, images, call):
+    import shutil
+
+    shutil.copytree(teacher / "best", "teacher")
+    code, _, err = call(
+        *DISTILL, "--dataset", images, "--teacher", "teacher", "--student", "teacher"
+    )
+    assert code == 0, err
+    shutil.rmtree("teacher")
+    (run,) = Path("runs").glob("distill-*")
+    shutil.copytree(run / "final", "teacher")
+    code, _, err = call("test", "--asym", "--workers", "0")
+    assert code == 2
+    assert "--teacher" in err

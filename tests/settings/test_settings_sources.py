@@ -191,15 +191,11 @@ def test_choices_are_read_in_any_case():
     assert settings.optimizer == "adamw"
 
 
-def test_asymmetric_test_needs_a_teacher():
-    with pytest.raises(ConfigError, match="--teacher"):
-        TestSettings.load({"asym": True})
-
-
 @pytest.mark.parametrize(
     ("flags", "protocols"),
     [
         ({}, (True, False)),
+        ({"asym": True}, (False, True)),
         ({"teacher": "t"}, (True, True)),
         ({"teacher": "t", "sym": True}, (True, True)),
         ({"teacher": "t", "asym": True}, (False, True)),
