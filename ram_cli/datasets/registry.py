@@ -13,6 +13,7 @@ from ram_cli.datasets.images import SPLITS, Split
 from ram_cli.datasets.listing import Listing
 from ram_cli.datasets.sop import list_sop
 from ram_cli.errors import DataError
+from ram_cli.transfer import Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,30 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file that a dataset is unpacked from, or that lies beside what is unpacked.
+
+    Attributes:
+        name: Its published name.
+        urls: Addresses, tried in order.
+        size: Bytes; 0 where they are not published.
+        sha256: SHA-256 (hex); empty where it is not published.
+        md5: MD5 (hex); likewise.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    size: int = 0
+    sha256: str = ""
+    md5: str = ""
+
+    @property
+    def expected(self) -> Expected:
+        """What the file must be."""
+        return Expected(self.sha256, self.md5, self.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEntry:
     """A dataset known by name.
 
@@ -37,7 +62,8 @@ class DatasetEntry:
         train_val: Size of its training and validation classes together.
         test: Size of its test classes.
         licence: Terms of the images.
-        source: How to get it.
+        source: How to get it by hand.
+        sources: Sets of files, any one of which makes the dataset; tried in order.
         folders: Where it may lie below the folder for data; the first is the recommended one.
         marker: File that tells its folder from others.
         list_images: Parser of its original layout.
@@ -54,8 +80,17 @@ class DatasetEntry:
     folders: tuple[str, ...]
     marker: str
     list_images: Callable[[Path], Listing]
+    sources: tuple[tuple[RemoteFile, ...], ...] = ()
     embedded: bool = False
 
+    @property
+    def how(self) -> str:
+        """How to get it with this program."""
+        return self.source if self.embedded else f"ram download {self.name}"
+
+
+_STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl/"
+_STANFORD_FTP = "ftp://cs.stanford.edu/cs/cvgl/"
 
 _ENTRIES = (
     DatasetEntry(
@@ -82,6 +117,17 @@ _ENTRIES = (
         folders=("CUB_200_2011", "cub", "cub/CUB_200_2011"),
         marker="images.txt",
         list_images=list_cub,
+        sources=(
+            (
+                RemoteFile(
+                    name="CUB_200_2011.tgz",
+                    urls=("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
+                    size=1_150_585_339,
+                    sha256="0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+                    md5="97eceeb196236b17998738112f37df78",
+                ),
+            ),
+        ),
     ),
     DatasetEntry(
         name="cars",
@@ -97,6 +143,19 @@ _ENTRIES = (
         folders=("cars196", "cars", "CARS196"),
         marker="cars_annos.mat",
         list_images=list_cars,
+        sources=(
+            (
+                RemoteFile(
+                    name="CARS196.zip",
+                    urls=(f"{_STANFORD}CARS196.zip", f"{_STANFORD_FTP}CARS196.zip"),
+                ),
+            ),
+            (
+                # Their page is gone; mirrors and people still have the files.
+                RemoteFile(name="car_ims.tgz", md5="d5c8f0aa497503f355e17dc7886c3f14"),
+                RemoteFile(name="cars_annos.mat", md5="b407c6086d669747186bd1d764ff9dbc"),
+            ),
+        ),
     ),
     DatasetEntry(
         name="sop",
@@ -109,6 +168,20 @@ _ENTRIES = (
         folders=("Stanford_Online_Products", "sop"),
         marker="Ebay_train.txt",
         list_images=list_sop,
+        sources=(
+            (
+                RemoteFile(
+                    name="Stanford_Online_Products.zip",
+                    urls=(
+                        f"{_STANFORD}Stanford_Online_Products.zip",
+                        f"{_STANFORD_FTP}Stanford_Online_Products.zip",
+                    ),
+                    size=3_083_860_082,
+                    sha256="b04fa78210e69fab050ce73939550e1cd0f96890bdd98ec9fee732c3b756ef48",
+                    md5="7f73d41a2f44250d4779881525aea32e",
+                ),
+            ),
+        ),
     ),
 )
 
@@ -138,7 +211,9 @@ def find_dataset(entry: DatasetEntry, data_root: Path) -> Path:
     looked = " or ".join(str(place / entry.marker) for place in places)
     raise DataError(
         f"dataset {entry.name} ({entry.title}) is not on this machine: there is no {looked}. "
-        f"{entry.source}, so that {places[0] / entry.marker} exists; or name the folder for data."
+        f"Fetch it: ram download {entry.name} --data-root {data_root}. Or: "
+        f"{entry.source[0].lower()}{entry.source[1:]}, so that {places[0] / entry.marker} exists; "
+        "or name the folder for data with --data-root."
     )
 
 
