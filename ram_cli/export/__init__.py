@@ -1,1 +1,5 @@
-"""Models that others can use: folders to publish."""
+"""Models that others can use."""
+
+from ram_cli.export.record import public_record
+
+__all__ = ["public_record"]

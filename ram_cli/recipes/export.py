@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.errors import OutputError
+from ram_cli.export import public_record
 from ram_cli.models import is_model_folder, load_model, model_hash, read_provenance, save_model
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder
@@ -67,31 +68,9 @@ def run_export(settings: ExportSettings, reporter: Reporter = SILENT) -> ExportR
     if target.resolve() == Path(source).resolve():
         raise OutputError(f"{target} is the model itself. Choose another --to.")
     model = load_model(source)
-    record = _public(read_provenance(source)) if is_model_folder(source) else {}
+    record = public_record(read_provenance(source)) if is_model_folder(source) else {}
     save_model(model, target, provenance=record)
     written = load_model(target)
     if model_hash(written) != model_hash(model):
         raise OutputError(f"{target} does not read back as it was written. Try another disk.")
     return ExportResult(source, target, model_hash(model), model.dimension, model.spec.size)
-
-
-def _public(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without paths of this machine: names instead of folders."""
-    public = dict(record)
-    if isinstance(dataset := public.get("dataset"), dict):
-        public["dataset"] = {key: value for key, value in dataset.items() if key != "source"}
-    if isinstance(settings := public.get("settings"), dict):
-        public["settings"] = {key: _name_only(value) for key, value in settings.items()}
-    if isinstance(teacher := public.get("teacher"), dict):
-        public["teacher"] = {key: _name_only(value) for key, value in teacher.items()}
-    return public
-
-
-def _name_only(value: Any) -> Any:
-    """The last parts of what is a folder or file here; anything else as it is."""
-    if isinstance(value, list):
-        return [_name_only(item) for item in value]
-    if not isinstance(value, str) or not Path(value).expanduser().exists():
-        return value
-    path = Path(value)
-    return "/".join(path.parts[-2:]) if path.name in {"best", "final"} else path.name

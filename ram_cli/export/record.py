@@ -1,0 +1,33 @@
+"""What a model that others can use says of its origin."""
+
+from pathlib import Path
+from typing import Any
+
+
+def public_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What a model folder records, without paths of the machine it was made on.
+
+    Args:
+        record: As `ram_cli.models.read_provenance` gives it.
+
+    Returns:
+        The same with the names of folders in place of their paths.
+    """
+    public = dict(record)
+    if isinstance(dataset := public.get("dataset"), dict):
+        public["dataset"] = {key: value for key, value in dataset.items() if key != "source"}
+    if isinstance(settings := public.get("settings"), dict):
+        public["settings"] = {key: _name_only(value) for key, value in settings.items()}
+    if isinstance(teacher := public.get("teacher"), dict):
+        public["teacher"] = {key: _name_only(value) for key, value in teacher.items()}
+    return public
+
+
+def _name_only(value: Any) -> Any:
+    """The last parts of what is a folder or file here; anything else as it is."""
+    if isinstance(value, list):
+        return [_name_only(item) for item in value]
+    if not isinstance(value, str) or not Path(value).expanduser().exists():
+        return value
+    path = Path(value)
+    return "/".join(path.parts[-2:]) if path.name in {"best", "final"} else path.name
