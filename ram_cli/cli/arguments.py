@@ -7,7 +7,7 @@ setting knows is taken out and remembered.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ram_cli.settings import CommandSettings, did_you_mean, flag_of
+from ram_cli.settings import CommandSettings, did_you_mean, flag_of, takes_many
 
 PLAIN_FLAGS = {"--json": "--json", "--debug": "--debug", "--help": "--help", "-h": "--help"}
 """Flags of every command that hold no setting, and the spelling that Typer knows."""
@@ -70,7 +70,8 @@ def read_arguments(words: Sequence[str], settings: type[CommandSettings]) -> Arg
         settings: The settings class of the command.
     """
     known = known_flags(settings)
-    places = sum(flag_of(info).positional for info in settings.model_fields.values())
+    by_place = [info for info in settings.model_fields.values() if flag_of(info).positional]
+    many = any(takes_many(info) for info in by_place)
     read, rest = Arguments(), list(words)
     positionals: list[str] = []
     while rest:
@@ -82,6 +83,7 @@ def read_arguments(words: Sequence[str], settings: type[CommandSettings]) -> Arg
             _read_flag(word, rest, known, read)
         else:
             positionals.append(word)
+    places = len(positionals) if many else len(by_place)
     read.faults += [f"unexpected argument '{word}'" for word in positionals[places:]]
     if positionals[:places]:
         read.accepted += ["--", *positionals[:places]]

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from ram_cli.settings import (
         DemoSettings,
         DistillSettings,
+        DownloadSettings,
         ExportSettings,
         InfoSettings,
         ListSettings,
+        PrepareSettings,
         TestSettings,
         TrainSettings,
     )
@@ -27,6 +29,20 @@ def demo(settings: "DemoSettings", reporter: "Reporter") -> "Report":
     from ram_cli.recipes.demo import run_demo
 
     return run_demo(settings, reporter)
+
+
+def download(settings: "DownloadSettings", reporter: "Reporter") -> "Report":
+    """Bring a public dataset onto this machine."""
+    from ram_cli.recipes.download import run_download
+
+    return run_download(settings, reporter)
+
+
+def prepare(settings: "PrepareSettings", reporter: "Reporter") -> "Report":
+    """Check every image of a dataset, and keep a teacher's vectors."""
+    from ram_cli.recipes.prepare import run_prepare
+
+    return run_prepare(settings, reporter)
 
 
 def train(settings: "TrainSettings", reporter: "Reporter") -> "Report":
@@ -73,6 +89,8 @@ def list_(settings: "ListSettings", reporter: "Reporter") -> "Report":
 
 COMMANDS: dict[str, Body] = {
     "demo": demo,
+    "download": download,
+    "prepare": prepare,
     "train": train,
     "distill": distill,
     "test": test,

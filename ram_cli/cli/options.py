@@ -3,12 +3,20 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
 
-from ram_cli.settings import CommandSettings, Repeated, choices_of, flag_of, kinds_of, takes_auto
+from ram_cli.settings import (
+    CommandSettings,
+    Repeated,
+    choices_of,
+    flag_of,
+    kinds_of,
+    takes_auto,
+    takes_many,
+)
 
 Run = Callable[[dict[str, Any], bool], None]
 METAVARS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
@@ -65,7 +73,7 @@ def _parameters(
     if flag_of(field).positional:
         metavar = flag_of(field).metavar
         argument = typer.Argument(help=_help(field), metavar=metavar, show_default=False)
-        return [_parameter(name, str, argument)]
+        return [_parameter(name, list[str] if takes_many(field) else str, argument)]
     if field.annotation is bool:
         denied = field.default is True
         on = typer.Option(flag, help=_help(field), rich_help_panel=panel, hidden=denied)
@@ -81,8 +89,7 @@ def _parameters(
         rich_help_panel=panel,
         autocompletion=_completion(field),
     )
-    many = get_origin(field.annotation) is tuple
-    return [_parameter(name, list[str] if many else str, option)]
+    return [_parameter(name, list[str] if takes_many(field) else str, option)]
 
 
 def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:

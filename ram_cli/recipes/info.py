@@ -87,9 +87,9 @@ def run_info(settings: InfoSettings, reporter: Reporter = SILENT) -> InfoResult:
     runtime = resolve_runtime(settings.device, "fp32")
     name = model_folder(settings.model)
     model = load_model(name)
-    costs = []
+    config, costs = model.config, []
     for size in settings.size or (model.spec.size,):
         model.set_input_size(size)
         costs.append(query_cost(model, runtime=runtime, size=size))
     record = read_provenance(name) if is_model_folder(name) else {}
-    return InfoResult(settings.model, model.config, costs, record, runtime.describe())
+    return InfoResult(settings.model, config, costs, record, runtime.describe())

@@ -54,7 +54,7 @@ def _datasets() -> list[Entry]:
             "content": entry.content,
             "train + val": str(entry.train_val),
             "test": str(entry.test),
-            "get it": entry.source,
+            "get it": entry.how,
         }
         for entry in DATASETS.values()
     ]

@@ -27,7 +27,16 @@ from ram_cli.settings.commands import (
     TrainSettings,
 )
 from ram_cli.settings.faults import did_you_mean, label_of
-from ram_cli.settings.fields import Flag, Repeated, choices_of, flag_of, kinds_of, takes_auto
+from ram_cli.settings.data import DownloadSettings, PrepareSettings
+from ram_cli.settings.fields import (
+    Flag,
+    Repeated,
+    choices_of,
+    flag_of,
+    kinds_of,
+    takes_auto,
+    takes_many,
+)
 from ram_cli.settings.presets import PRESETS, dataset_of_network
 from ram_cli.settings.sources import newest_run
 
@@ -39,6 +48,7 @@ __all__ = [
     "DatasetName",
     "DemoSettings",
     "DistillSettings",
+    "DownloadSettings",
     "ExportSettings",
     "Flag",
     "InfoSettings",
@@ -51,6 +61,7 @@ __all__ = [
     "OptimizerName",
     "PoolingName",
     "PrecisionName",
+    "PrepareSettings",
     "ProjectionStartName",
     "Repeated",
     "SchedulerName",
@@ -65,5 +76,6 @@ __all__ = [
     "label_of",
     "newest_run",
     "takes_auto",
+    "takes_many",
     "unknown_variables",
 ]

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-CommandName = Literal["demo", "train", "distill", "test", "export", "info", "list"]
+CommandName = Literal[
+    "demo", "download", "prepare", "train", "distill", "test", "export", "info", "list"
+]
 """Commands, and the tables of a settings file."""
 
 DatasetName = Literal["furniture", "cub", "cars", "sop"]
@@ -48,6 +50,7 @@ Folded = BeforeValidator(_folded)
 Mode = BeforeValidator(_mode)
 """Reads a choice in any case, under its published name too."""
 
+Known = Annotated[DatasetName, Folded]
 Pooling = Annotated[PoolingName, Folded]
 Loss = Annotated[LossName, Mode]
 Method = Annotated[MethodName, Mode]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from ram_cli.settings.base import CommandSettings
 from ram_cli.settings.choices import Listing, Split
+from ram_cli.settings.data import DownloadSettings, PrepareSettings
 from ram_cli.settings.fields import (
     AutoEpochs,
     AutoSize,
@@ -210,6 +211,8 @@ SETTINGS: dict[str, type[CommandSettings]] = {
     settings.table: settings
     for settings in (
         DemoSettings,
+        DownloadSettings,
+        PrepareSettings,
         TrainSettings,
         DistillSettings,
         TestSettings,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic.fields import FieldInfo
 
-from ram_cli.settings.choices import DatasetName
+from ram_cli.settings.choices import DatasetName, Known
 from ram_cli.settings.expressions import parse_numbers
 
 AUTO = "auto"
@@ -132,11 +132,18 @@ FolderPath = Annotated[Path, AfterValidator(_expanded)]
 Device = Annotated[str, BeforeValidator(_device), AfterValidator(_known_device)]
 Dataset = Annotated[str, AfterValidator(_dataset)]
 Datasets = Annotated[tuple[Dataset, ...], BeforeValidator(_items)]
+KnownDatasets = Annotated[tuple[Known, ...], BeforeValidator(_items)]
+Files = Annotated[tuple[FolderPath, ...], BeforeValidator(_items)]
 Counts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_items)]
 Sizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_items)]
 Scales = Annotated[
     tuple[Annotated[float, Field(gt=0, le=8)], ...], BeforeValidator(_scales), Field(min_length=1)
 ]
+
+
+def takes_many(field: FieldInfo) -> bool:
+    """Whether the field holds any number of values."""
+    return get_origin(field.annotation) is tuple
 
 
 def takes_auto(field: FieldInfo) -> bool:

@@ -54,6 +54,8 @@ EXAMPLES = {
     "export": {"run": "runs/a", "to": "out", "force": True},
     "info": {"model": "resnet18", "size": "64,128"},
     "list": {"what": "losses"},
+    "download": {"names": "cub,SOP", "mirror": "http://m/d", "keep_archive": False},
+    "prepare": {"dataset": "cub-test", "teacher": "t", "teacher_image_size": "96"},
 }
 
 
