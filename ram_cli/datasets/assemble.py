@@ -9,7 +9,7 @@ import numpy as np
 from ram_cli.datasets.images import SPLITS, Dataset, ImageSet, Split
 from ram_cli.datasets.listing import Listing
 from ram_cli.datasets.manifest import content_hash, file_size
-from ram_cli.datasets.verify import find_unreadable
+from ram_cli.datasets.verify import Check, find_unreadable
 from ram_cli.errors import DataError, UnreadableImageError
 from ram_cli.progress import SILENT, Reporter
 
@@ -23,6 +23,7 @@ def assemble(
     verify: bool = True,
     skip_unreadable: bool = False,
     memory: Path | None = None,
+    check: Check | None = None,
     reporter: Reporter = SILENT,
 ) -> Dataset:
     """Return the dataset of a listing; labels follow the order of its classes.
@@ -33,6 +34,7 @@ def assemble(
         verify: Decode every image once.
         skip_unreadable: Leave unreadable images out instead of refusing.
         memory: File that remembers which images were found whole.
+        check: A stricter check of every image.
         reporter: Receives progress and remarks.
 
     Raises:
@@ -42,7 +44,7 @@ def assemble(
     paths = [path for split in SPLITS for _, found in listing.splits[split] for path in found]
     faults: dict[str, str] = {}
     if verify:
-        faults = find_unreadable(listing.root, paths, memory=memory, reporter=reporter)
+        faults = find_unreadable(listing.root, paths, memory=memory, check=check, reporter=reporter)
     if faults and not skip_unreadable:
         raise _unreadable(listing.root, faults)
     if faults:

@@ -15,7 +15,7 @@ from ram_cli.datasets.registry import (
     parse_name,
     unknown_dataset,
 )
-from ram_cli.datasets.verify import memory_file
+from ram_cli.datasets.verify import Check, memory_file
 from ram_cli.progress import SILENT, Reporter
 
 
@@ -28,6 +28,7 @@ def load_dataset(
     val_ratio: float = 0.5,
     skip_unreadable: bool = False,
     verify: bool = True,
+    check: Check | None = None,
     reporter: Reporter = SILENT,
 ) -> Dataset:
     """Return a dataset with its zero-shot split: classes of train, val and test are disjoint.
@@ -40,6 +41,7 @@ def load_dataset(
         val_ratio: Share of a folder's other classes to validate on, from 0 up to less than 1.
         skip_unreadable: Leave unreadable images out (they are listed in `skipped`).
         verify: Decode every image once; what was found whole is remembered below `data_root`.
+        check: A stricter check, made of every image; returns why it cannot be used, or None.
         reporter: Receives progress and remarks.
 
     Raises:
@@ -65,7 +67,8 @@ def load_dataset(
         name,
         listing,
         # The embedded images are compared with the archive's hash and sizes instead.
-        verify=verify and not (entry is not None and entry.embedded),
+        verify=verify and (check is not None or not (entry is not None and entry.embedded)),
+        check=check,
         skip_unreadable=skip_unreadable,
         memory=memory_file(data_root, name, listing.root),
         reporter=reporter,

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,16 @@ MEMORY_FORMAT = 1
 _SMALL_SIDE = 32  # pixels: a JPEG is decoded at 1/8 of its size, its whole bit stream is still read
 _BLOCK = 256  # images between two progress reports
 
+Check = Callable[[Path], str | None]
+"""Returns why an image cannot be used, None if it can."""
+
 
 def find_unreadable(
     root: Path,
     paths: Sequence[str],
     *,
     memory: Path | None = None,
+    check: Check | None = None,
     reporter: Reporter = SILENT,
 ) -> dict[str, str]:
     """Decode every image cheaply; return the unreadable ones with the reason of each.
@@ -34,12 +37,19 @@ def find_unreadable(
         paths: Files, relative to `root`.
         memory: File that remembers path, size and time of change of what was found whole, so that
             the next call skips it. Nothing is remembered when it cannot be read or written.
+        check: A stricter check, made of every image, whatever is remembered.
         reporter: Receives progress.
     """
     known = _recall(memory)
     stamps = {path: _stamp(root / path) for path in paths}
-    unseen = [path for path, stamp in stamps.items() if stamp is None or known.get(path) != stamp]
+    unseen = [
+        path for path, stamp in stamps.items() if check or stamp is None or known.get(path) != stamp
+    ]
     faults: dict[str, str] = {}
+
+    def reason_of(path: str) -> str | None:
+        return check(root / path) if check else _fault(root, path)
+
     if not unseen:
         return faults
     # Pillow releases the interpreter lock while it decodes, so threads do run side by side.
@@ -49,7 +59,7 @@ def find_unreadable(
     ):
         for start in range(0, len(unseen), _BLOCK):
             block = unseen[start : start + _BLOCK]
-            reasons = pool.map(_fault, repeat(root), block)
+            reasons = pool.map(reason_of, block)
             faults |= {path: why for path, why in zip(block, reasons, strict=True) if why}
             task.advance(len(block))
     _remember(memory, known | {p: s for p, s in stamps.items() if s and p not in faults})

@@ -23,6 +23,7 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
+from ram_cli.recipes.features import teacher_vectors
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
     TrainingResult,
@@ -51,7 +52,6 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
         student = _student(settings, teacher)
         dataset = open_dataset(settings.dataset or "", settings, reporter)
         tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
-        images = dataset.train if settings.val else dataset.train_val
         workers = worker_count(settings.workers, runtime)
         reporter.note(
             f"student {student.config.backbone} at {student.spec.size} px, "
@@ -61,11 +61,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
             settings,
             run,
             student,
-            _objective(settings, student, teacher, images, runtime, workers, reporter),
+            _objective(settings, student, teacher, dataset, runtime, workers, reporter),
             dataset,
             runtime,
             reporter,
-            validate=_validation(teacher, dataset, runtime, workers) if settings.val else None,
+            validate=_validation(settings, teacher, dataset, runtime, workers, reporter),
             record={"teacher": _teacher_record(settings, teacher)},
         )
         result = finished(run, position)
@@ -128,11 +128,12 @@ def _objective(
     settings: DistillSettings,
     student: Embedder,
     teacher: Embedder,
-    images: ImageSet,
+    dataset: Dataset,
     runtime: Runtime,
     workers: int,
     reporter: Reporter,
 ) -> Objective:
+    images = dataset.train if settings.val else dataset.train_val
     method = METHODS[settings.method]
     if method.needs_views:
         return CoupledObjective(
@@ -150,13 +151,14 @@ def _objective(
             runtime=runtime,
             cache_bytes=CACHE_BYTES // max(1, workers),
         )
-    vectors = embed_images(
+    vectors = teacher_vectors(
         teacher,
         images,
+        dataset,
+        settings.data_root,
         runtime=runtime,
         workers=workers,
         reporter=reporter,
-        description="embed by the teacher",
     )
     return RegressionObjective(
         images,
@@ -171,13 +173,26 @@ def _objective(
 
 
 def _validation(
-    teacher: Embedder, dataset: Dataset, runtime: Runtime, workers: int
+    settings: DistillSettings,
+    teacher: Embedder,
+    dataset: Dataset,
+    runtime: Runtime,
+    workers: int,
+    reporter: Reporter,
 ) -> Validate | None:
     """Asymmetric retrieval on classes that are not trained on; the gallery is embedded once."""
     images = dataset.val
-    if len(images) == 0:
+    if not settings.val or len(images) == 0:
         return None
-    gallery = embed_images(teacher, images, runtime=runtime, workers=workers)
+    gallery = teacher_vectors(
+        teacher,
+        images,
+        dataset,
+        settings.data_root,
+        runtime=runtime,
+        workers=workers,
+        reporter=reporter,
+    )
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         query = embed_images(cast(Embedder, network), images, runtime=runtime, workers=workers)

@@ -26,8 +26,8 @@ from ram_cli.settings.commands import (
     TestSettings,
     TrainSettings,
 )
-from ram_cli.settings.faults import did_you_mean, label_of
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
+from ram_cli.settings.faults import did_you_mean, label_of
 from ram_cli.settings.fields import (
     Flag,
     Repeated,

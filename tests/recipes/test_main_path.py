@@ -76,12 +76,12 @@ def test_distill_test_export_info(teacher, images, call):
 
 
 def test_regression_embeds_by_the_teacher_once(teacher, images, call, monkeypatch):
-    from ram_cli.recipes import distill
+    from ram_cli.recipes import features
 
     calls = []
-    embed = distill.embed_images
+    embed = features.embed_images
     monkeypatch.setattr(
-        distill,
+        features,
         "embed_images",
         lambda model, of, **more: calls.append(of.name) or embed(model, of, **more),
     )

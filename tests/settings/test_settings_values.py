@@ -54,7 +54,7 @@ EXAMPLES = {
     "export": {"run": "runs/a", "to": "out", "force": True},
     "info": {"model": "resnet18", "size": "64,128"},
     "list": {"what": "losses"},
-    "download": {"names": "cub,SOP", "mirror": "http://m/d", "keep_archive": False},
+    "download": {"datasets": "cub,SOP", "mirror": "http://m/d", "keep_archive": False},
     "prepare": {"dataset": "cub-test", "teacher": "t", "teacher_image_size": "96"},
 }
 

@@ -1,0 +1,199 @@
+"""Vectors of a teacher, kept from one run to the next and used only where nothing has changed.
+
+They lie in `data_root/prepared/<name>-<hash>/features/`, one file per model, size, scales and
+precision. N is the number of images, D the embedding dimension.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ram_cli.datasets import Dataset, ImageSet, join_images
+from ram_cli.engine import Runtime
+from ram_cli.errors import OutputError
+from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
+from ram_cli.files import atomic_file
+from ram_cli.models import Embedder, model_hash
+from ram_cli.progress import SILENT, Reporter
+
+PREPARED = "prepared"
+"""Folder below the folder for data that holds what is computed once."""
+
+_FORMAT = "1"
+_HASH_DIGITS = 16
+
+
+def prepared_folder(data_root: Path, dataset: Dataset) -> Path:
+    """Where what belongs to exactly these images, in this split, is kept."""
+    return data_root / PREPARED / f"{dataset.name}-{dataset.content_hash[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureKey:
+    """All that vectors depend on.
+
+    Attributes:
+        content: Content hash of the dataset.
+        model: Content hash of the network.
+        size: Side of its input in pixels.
+        scales: Factors on that size.
+        precision: Number format it computed in.
+    """
+
+    content: str
+    model: str
+    size: int
+    scales: tuple[float, ...]
+    precision: str
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, model: Embedder, runtime: Runtime, scales: Sequence[float]
+    ) -> "FeatureKey":
+        """The key of a model's vectors of a dataset."""
+        return cls(
+            dataset.content_hash,
+            model_hash(model),
+            model.spec.size,
+            tuple(scales),
+            runtime.precision,
+        )
+
+    @property
+    def file(self) -> str:
+        """Name of the file; what it leaves out or cuts short stands inside."""
+        scales = "_".join(f"{scale:g}" for scale in self.scales)
+        return f"{self.model[:_HASH_DIGITS]}-{self.size}-{scales}-{self.precision}.safetensors"
+
+    def metadata(self, vectors: Tensor, images: ImageSet) -> dict[str, str]:
+        """What the file says of itself."""
+        scales = ",".join(repr(scale) for scale in self.scales)
+        return {
+            "format": _FORMAT,
+            "content": self.content,
+            "model": self.model,
+            "size": str(self.size),
+            "scales": scales,
+            "precision": self.precision,
+            "paths": hashlib.sha256("\n".join(images.paths).encode()).hexdigest(),
+            "vectors": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
+        }
+
+
+def teacher_vectors(
+    teacher: Embedder,
+    images: ImageSet,
+    dataset: Dataset,
+    data_root: Path,
+    *,
+    runtime: Runtime,
+    workers: int = 0,
+    reporter: Reporter = SILENT,
+    description: str = "embed by the teacher",
+) -> Tensor:
+    """Vectors of some images of a dataset: those that `ram prepare` kept, else computed now.
+
+    Kept ones are used only if images, split, network, input size and precision are the very same.
+
+    Args:
+        teacher: The network.
+        images: The images, N, all of them in `dataset`.
+        dataset: What they are part of.
+        data_root: Folder of the datasets.
+        runtime: Where and in which precision to compute.
+        workers: Processes that decode.
+        reporter: Told which of the two it is.
+        description: What the reporter calls the computation.
+
+    Returns:
+        Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
+    """
+    folder = prepared_folder(data_root, dataset) / "features"
+    if folder.is_dir():
+        key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE)
+        kept = _read(folder / key.file, key, dataset, reporter)
+        if kept is not None:
+            reporter.note(f"{images.name}: the teacher's vectors are those in {folder / key.file}")
+            rows = {path: row for row, path in enumerate(_all_images(dataset).paths)}
+            return kept[[rows[path] for path in images.paths]]
+    return embed_images(
+        teacher,
+        images,
+        runtime=runtime,
+        workers=workers,
+        reporter=reporter,
+        description=description,
+    )
+
+
+def keep_vectors(
+    teacher: Embedder,
+    dataset: Dataset,
+    data_root: Path,
+    *,
+    runtime: Runtime,
+    workers: int = 0,
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Embed all images of a dataset and keep the vectors, unless they are kept already.
+
+    Args:
+        teacher: The network.
+        dataset: The images.
+        data_root: Folder of the datasets.
+        runtime: Where and in which precision to compute.
+        workers: Processes that decode.
+        reporter: Told of the progress.
+
+    Returns:
+        The file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE)
+    path = prepared_folder(data_root, dataset) / "features" / key.file
+    if _read(path, key, dataset, reporter) is not None:
+        reporter.note(f"the teacher's vectors are kept already: {path}")
+        return path
+    images = _all_images(dataset)
+    vectors = embed_images(
+        teacher,
+        images,
+        runtime=runtime,
+        workers=workers,
+        reporter=reporter,
+        description=f"embed {dataset.name}",
+    )
+    with atomic_file(path) as temporary:
+        try:
+            save_file({"vectors": vectors}, temporary, metadata=key.metadata(vectors, images))
+        except SafetensorError as error:  # a full disk, told in safetensors' own way
+            raise OutputError(f"cannot write {path}: {error}. Is the disk full?") from error
+    return path
+
+
+def _all_images(dataset: Dataset) -> ImageSet:
+    return join_images(tuple(dataset.splits.values()), f"{dataset.name}/all")
+
+
+def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> Tensor | None:
+    """The vectors in a file; None where there is none, or one that must not be used."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata: dict[str, str] = opened.metadata() or {}
+            vectors: Tensor = opened.get_tensor("vectors")
+    except (SafetensorError, OSError):
+        metadata, vectors = {}, torch.empty(0)
+    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, _all_images(dataset)):
+        return vectors
+    reporter.warn(f"{path} is damaged or of other images or another model, and is not used")
+    return None

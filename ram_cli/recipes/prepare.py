@@ -1,0 +1,120 @@
+"""`ram prepare`: every image checked once, the split written down, a teacher's vectors kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ram_cli.datasets import Dataset, load_dataset, write_manifest
+from ram_cli.datasets.split_file import SPLIT_FILE
+from ram_cli.errors import UnreadableImageError
+from ram_cli.models import Embedder, load_model
+from ram_cli.progress import SILENT, Reporter, TableData
+from ram_cli.recipes.common import model_folder, open_runtime, worker_count
+from ram_cli.recipes.features import keep_vectors, prepared_folder
+from ram_cli.settings import PrepareSettings
+from ram_cli.views import decode_image
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareResult:
+    """A dataset of which every image can be decoded.
+
+    Attributes:
+        dataset: The images.
+        manifest: File that names them, with labels and split.
+        features: File of the teacher's vectors, if one was named.
+    """
+
+    dataset: Dataset
+    manifest: Path
+    features: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        return {
+            "name": self.dataset.name,
+            "root": str(self.dataset.root),
+            "content_hash": self.dataset.content_hash,
+            "splits": {
+                split: {"classes": images.class_count, "images": len(images)}
+                for split, images in self.dataset.splits.items()
+            },
+            "skipped": list(self.dataset.skipped),
+            "manifest": str(self.manifest),
+            "features": None if self.features is None else str(self.features),
+        }
+
+    def tables(self) -> list[TableData]:
+        """One row per split."""
+        rows = [
+            [split, f"{images.class_count:,}", f"{len(images):,}"]
+            for split, images in self.dataset.splits.items()
+        ]
+        columns = ["split", "classes", "images"]
+        return [TableData(self.dataset.name, columns, rows, numeric={1, 2})]
+
+    def notes(self) -> list[str]:
+        """What was left out, and what was written."""
+        lines = [f"left out, unreadable: {path}" for path in self.dataset.skipped]
+        lines.append(f"manifest: {self.manifest}")
+        if self.features is not None:
+            lines.append(f"vectors of the teacher, which ram distill will use: {self.features}")
+        return lines
+
+
+def run_prepare(settings: PrepareSettings, reporter: Reporter = SILENT) -> PrepareResult:
+    """Decode every image of a dataset, write its manifest, and keep a teacher's vectors.
+
+    Raises:
+        UnreadableImageError: An image cannot be decoded, and they are not to be left out.
+        RamError: Anything else that cannot be used or done.
+    """
+    teacher = _teacher(settings) if settings.teacher else None
+    dataset = load_dataset(
+        _folder_of(settings.dataset),
+        settings.data_root,
+        split_seed=settings.split_seed,
+        test_ratio=settings.test_ratio,
+        val_ratio=settings.val_ratio,
+        skip_unreadable=settings.skip_unreadable,
+        check=_fault,
+        reporter=reporter,
+    )
+    manifest = prepared_folder(settings.data_root, dataset) / MANIFEST
+    write_manifest(dataset, manifest)
+    features = None
+    if teacher is not None:
+        runtime = open_runtime(settings, reporter)
+        features = keep_vectors(
+            teacher,
+            dataset,
+            settings.data_root,
+            runtime=runtime,
+            workers=worker_count(settings.workers, runtime),
+            reporter=reporter,
+        )
+    return PrepareResult(dataset, manifest, features)
+
+
+def _teacher(settings: PrepareSettings) -> Embedder:
+    teacher = load_model(model_folder(settings.teacher or ""))
+    if settings.teacher_image_size is not None:
+        teacher.set_input_size(settings.teacher_image_size)
+    return teacher
+
+
+def _folder_of(dataset: str) -> str:
+    """Read the path of a split file as that of its folder."""
+    path = Path(dataset).expanduser()
+    return str(path.parent) if path.name == SPLIT_FILE and path.is_file() else dataset
+
+
+def _fault(path: Path) -> str | None:
+    """Decode all of an image, as training will; return why that fails."""
+    try:
+        decode_image(path)
+    except UnreadableImageError as error:
+        return error.reason
+    return None
