@@ -118,7 +118,8 @@ class ConsoleReporter:
 
         def changed() -> None:
             nonlocal last
-            if self._clock() - last >= INTERVAL:
+            # The line that closes the task follows at once on the last unit.
+            if meter.done != meter.total and self._clock() - last >= INTERVAL:
                 last = self._clock()
                 self._say("", line_of(meter))
 

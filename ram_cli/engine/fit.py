@@ -162,8 +162,9 @@ class Trainer:
             self.position = replace(
                 self.position, batch=first + len(group), step=self.position.step + 1
             )
-            self._window.report(log, epoch + 1, self.position.step, self.plan.log_every)
-            if first + len(group) < len(keys):
+            last = first + len(group) == len(keys)
+            self._window.report(log, epoch + 1, self.position.step, self.plan.log_every, last=last)
+            if not last:
                 self._pause_inside_epoch(stop)
 
     def _optimiser_step(self, batches: list[Any], counts: list[int], task: Task) -> None:

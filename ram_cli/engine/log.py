@@ -82,9 +82,9 @@ class StepWindow:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def report(self, log: RunLog, epoch: int, step: int, every: int) -> None:
-        """Write a record every `every` steps, counted over the whole run."""
-        if step % every:
+    def report(self, log: RunLog, epoch: int, step: int, every: int, *, last: bool) -> None:
+        """Write a record every `every` steps, counted over the whole run, and at the `last` one."""
+        if step % every and not last:
             return
         means = {name: value / self.steps for name, value in self.sums.items()}
         rate = self.images / max(time.monotonic() - self.since, 1e-9)

@@ -19,7 +19,9 @@ from ram_cli.settings.sources import RUNS
 CACHE_BYTES = 512 * 2**20
 """Decoded pixels that all loading processes together may keep between epochs."""
 
-PLACE_FIELDS = frozenset({"data_root", "device", "workers", "output", "resume", "config", "report"})
+PLACE_FIELDS = frozenset(
+    {"data_root", "device", "workers", "output", "resume", "config", "report", "weights"}
+)
 """Settings that tell of the machine rather than of the model; no model folder repeats them."""
 
 

@@ -208,7 +208,7 @@ def build_network(
         name,
         pooling=settings.pool,
         dimension=dimension,
-        pretrained=settings.pretrained,
+        pretrained=settings.weights or settings.pretrained,
         local_whitening=settings.local_whitening,
         regional=settings.regional,
         init_from=head_from,

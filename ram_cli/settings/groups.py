@@ -57,7 +57,7 @@ class RunGroup(SeedGroup):
         FolderPath | None, Flag(("resume-student",), metavar="RUN", bare="newest")
     ] = Field(None, description="Run folder to go on with; alone, the newest run.", exclude=True)
     log_every: Annotated[PositiveInt, Flag(("print-freq",))] = Field(
-        10, description="Steps between two lines of the log."
+        10, description="Steps between two lines of the log; an epoch ends with one."
     )
     log_with: Annotated[Logger, Flag(("logger",))] = Field(
         "tensorboard", description="Log kept besides log.jsonl."
@@ -136,6 +136,9 @@ class EmbedderGroup(BaseModel):
     pretrained: Annotated[
         bool, Flag(negatives=("not-pretrained",), denial="Start from random weights.")
     ] = Field(True, description="Start from ImageNet weights.")
+    weights: Annotated[FolderPath | None, Flag(metavar="FILE")] = Field(
+        None, description="File of backbone weights to start from, instead of fetched ones."
+    )
 
 
 class BackboneGroup(EmbedderGroup):

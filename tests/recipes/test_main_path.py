@@ -172,3 +172,21 @@ def test_a_teacher_that_changed_is_not_searched_in(teacher, images, call):
     code, _, err = call("test", "--asym", "--workers", "0")
     assert code == 2
     assert "--teacher" in err
+
+
+def test_weights_from_a_local_file(images, call):
+    import timm
+
+    torch.manual_seed(4)
+    torch.save(timm.create_model("test_resnet").state_dict(), "weights.pth")
+    code, _, err = call(
+        *[word for word in TRAIN if word != "--no-pretrained"],
+        "--weights", "weights.pth", "--dataset", images, "--output", "run", "--lr", "1e-12",
+        "--optimizer", "sgd", "--scheduler", "none",
+    )  # fmt: skip
+    assert code == 0, err
+    expected = torch.load("weights.pth", weights_only=True)["layer1.0.conv1.weight"]
+    trained = load_model("run/final").state_dict()
+    found = [value for value in trained.values() if value.shape == expected.shape]
+    assert any(torch.allclose(value, expected, atol=1e-6) for value in found)
+    assert "--weights" in call("train", "--backbone", "resnet18", "--dataset", images)[2]
