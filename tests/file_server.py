@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -56,7 +56,8 @@ class FileServer:
         handler.end_headers()
         self.gate.wait(20)
         body = content[start:]
-        handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
+        with suppress(ConnectionError):  # the client was killed
+            handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts else body)
         handler.close_connection = True
         return None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ram_cli.datasets import DATASETS, DatasetEntry
 from ram_cli.datasets.download import Obtained, is_here, obtain
+from ram_cli.errors import Interrupted
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.settings import DownloadSettings
 from ram_cli.transfer import in_units
@@ -94,7 +95,15 @@ def run_download(settings: DownloadSettings, reporter: Reporter = SILENT) -> Dow
 
     Raises:
         RamError: A dataset cannot be had; those before it are here.
+        Interrupted: Stopped on request.
     """
+    try:
+        return _run(settings, reporter)
+    except KeyboardInterrupt:
+        raise Interrupted("what has come is kept; the same command goes on from there.") from None
+
+
+def _run(settings: DownloadSettings, reporter: Reporter) -> DownloadResult | Offer:
     root = settings.data_root
     if settings.list or not settings.datasets:
         names: Iterable[str] = settings.datasets or DATASETS

@@ -110,6 +110,16 @@ def test_flags_reach_the_command(calls):
         (["info", "resnet18", "--size", "64", "--size", "96,128"], "size", (64, 96, 128)),
         (["list", "Losses"], "what", "losses"),
         (["list"], "what", None),
+        (["download", "cub", "SOP"], "datasets", ("cub", "sop")),
+        (["download", "--keep-archive", "cub,cars"], "datasets", ("cub", "cars")),
+        (["download", "--list"], "list", True),
+        (
+            ["download", "cars", "--from-file", "a", "--from-file", "b"],
+            "from_file",
+            (Path("a"), Path("b")),
+        ),
+        (["prepare", "cub-test"], "dataset", "cub"),
+        (["prepare", "cub", "--teacher", "t"], "teacher_image_size", 448),
     ],
 )
 def test_every_spelling_sets_its_field(words, name, value, calls):
@@ -155,6 +165,11 @@ def test_faults_of_every_source_are_reported_in_one_go(calls, monkeypatch, capsy
         (["list", "datsets"], "datasets"),
         (["list", "datasets", "models"], "models"),
         (["export", "runs/a"], "--to"),
+        (["download", "cup", "cub"], "did you mean cub"),
+        (["download", "cub", "sop", "--from-file", "x"], "--from-file"),
+        (["download", "--from-file", "x"], "--from-file"),
+        (["prepare"], "DATASET"),
+        (["prepare", "a", "b"], "'b'"),
         ([*DISTILL, "--mehtod", "x"], "--method"),
         ([*DISTILL, "-x"], "-x"),
         ([*DISTILL, "--lr", "--epochs", "3"], "--lr"),
