@@ -48,6 +48,8 @@ def find_unreadable(
     faults: dict[str, str] = {}
 
     def reason_of(path: str) -> str | None:
+        if (root / path).exists() and not (root / path).is_file():
+            return "not a file"  # opening a pipe would wait for ever
         return check(root / path) if check else _fault(root, path)
 
     if not unseen:

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ except ImportError:  # Windows has no flock; there two runs on one folder are no
     fcntl = None  # type: ignore[assignment]
 
 POSITION_FILE = "position.json"
-DATA_HASH_FILE = "dataset.sha256"
+LOCK_FILE = ".lock"
+HASH_SUFFIX = ".sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +67,28 @@ class RunFolder:
         """Newest checkpoint."""
         return self.path / "checkpoints" / "last"
 
-    def claim(self, config: str, data_hash: str) -> None:
+    def claim(self, config: str, hashes: Mapping[str, str]) -> None:
         """Start a new run here.
 
         Args:
             config: The resolved settings, TOML.
-            data_hash: Content hash of the images, by which a changed dataset is noticed.
+            hashes: Content hashes by name, such as `dataset`, by which a change is noticed.
 
         Raises:
             OutputError: The folder holds something already, or cannot be written.
         """
         self.check_free()
-        write_text(self.path / DATA_HASH_FILE, data_hash + "\n")
+        for name, digest in hashes.items():
+            write_text(self._hash_file(name), digest + "\n")
         write_text(self.config, config)
 
-    def data_hash(self) -> str | None:
-        """Content hash of the images the run began with, None if it was never written."""
-        path = self.path / DATA_HASH_FILE
-        return path.read_text("utf-8").strip() if path.exists() else None
+    def began_with(self, name: str, digest: str) -> bool:
+        """Tell whether `name` is what the run began with; true if that was never written."""
+        path = self._hash_file(name)
+        return not path.exists() or path.read_text("utf-8").strip() == digest
+
+    def _hash_file(self, name: str) -> Path:
+        return self.path / f"{name}{HASH_SUFFIX}"
 
     def check_free(self) -> None:
         """Find out early whether a new run could start here.
@@ -105,19 +110,22 @@ class RunFolder:
         return (
             p
             for p in self.path.iterdir()
-            if not p.name.startswith((TEMPORARY_PREFIX, ".lock", DATA_HASH_FILE))
+            if not p.name.startswith((TEMPORARY_PREFIX, LOCK_FILE))
+            and not p.name.endswith(HASH_SUFFIX)
         )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder; the hold ends with the process, however it ends.
 
+        A folder in which nothing was begun goes away again.
+
         Raises:
             OutputError: Another process is training here.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+            handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror}. Choose another --output."
@@ -125,14 +133,23 @@ class RunFolder:
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
         except BlockingIOError as error:
+            os.close(handle)
             raise OutputError(
                 f"another process is training in {self.path}. Wait for it, or choose another "
                 "--output."
             ) from error
+        try:
+            yield
         finally:
+            self._leave_if_empty()
             os.close(handle)
+
+    def _leave_if_empty(self) -> None:
+        if [p.name for p in self.path.iterdir()] == [LOCK_FILE]:
+            with suppress(OSError):
+                (self.path / LOCK_FILE).unlink()
+                self.path.rmdir()
 
     def save_checkpoint(self, position: Position, write: Callable[[Path], None]) -> None:
         """Replace `checkpoints/last/` atomically by what `write(folder)` puts down."""

@@ -76,7 +76,7 @@ def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
 
 
 def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Dataset:
-    """Load a dataset, and say what it holds and what was left out."""
+    """Load a dataset, and say what it holds."""
     dataset = load_dataset(
         name,
         settings.data_root,
@@ -95,8 +95,6 @@ def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Data
         )
     )
     reporter.note(f"{dataset.name}: images {parts}")
-    if dataset.skipped:
-        reporter.warn(f"{dataset.name}: {len(dataset.skipped)} unreadable images left out")
     return dataset
 
 

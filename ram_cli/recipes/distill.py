@@ -111,11 +111,10 @@ def _teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) ->
 
 def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
     """A student that embeds in as many dimensions as the teacher."""
-    chosen = "whitening" in settings.model_fields_set
     student = build_network(
         settings.student or teacher.config.backbone,
         settings,
-        dimension=settings.whitening if chosen else teacher.dimension,
+        dimension=teacher.dimension if settings.whitening is None else settings.whitening,
         head_from=teacher,
     )
     if student.dimension != teacher.dimension:

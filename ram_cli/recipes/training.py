@@ -1,5 +1,6 @@
 """The part of `ram train` and `ram distill` that is the same: a network, an objective, a run."""
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from ram_cli.engine import (
     total_steps,
 )
 from ram_cli.engine.fit import Validate
-from ram_cli.errors import OutputError
+from ram_cli.errors import ConfigError, OutputError
 from ram_cli.models import (
     Embedder,
     build_embedder,
@@ -33,12 +34,33 @@ from ram_cli.models import (
 )
 from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import Reporter, TableData
-from ram_cli.recipes.common import choose_run_folder, model_folder, provenance, worker_count
+from ram_cli.recipes.common import (
+    PLACE_FIELDS,
+    choose_run_folder,
+    model_folder,
+    provenance,
+    worker_count,
+)
 from ram_cli.recipes.comparison import Comparison
 from ram_cli.recipes.rows import ResultRow, rows_table
 from ram_cli.settings import DistillSettings, TrainSettings
 
 TrainingSettings = TrainSettings | DistillSettings
+
+MAY_CHANGE = PLACE_FIELDS | {
+    "dataset",  # may have moved; its content is compared
+    "teacher",  # likewise
+    "skip_unreadable",
+    "weights",
+    "test_datasets",
+    "precision",
+    "log_every",
+    "log_with",
+    "comment",
+    "save_every",
+    "checkpoint_minutes",
+}
+"""Settings that a run may be resumed with other values of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +122,33 @@ def open_run(settings: TrainingSettings, network: str) -> Iterator[RunFolder]:
     """Hold the folder of a new run, or of the one to go on with, while it is worked in.
 
     Raises:
+        ConfigError: A run to go on with began with other settings.
         OutputError: The folder is taken, or cannot be written.
     """
     if settings.resume is not None:
         run = RunFolder(settings.resume)
+        _check_as_begun(settings, run)
     else:
         run = choose_run_folder(settings, settings.output, settings.dataset or "dataset", network)
         run.check_free()
     with run.lock():
         yield run
+
+
+def _check_as_begun(settings: TrainingSettings, run: RunFolder) -> None:
+    """Refuse what would make a run end as neither its old nor its new settings say."""
+    began = tomllib.loads(run.config.read_text("utf-8")).get(settings.table, {})
+    now = tomllib.loads(settings.to_toml())[settings.table]
+    faults = [
+        f"{name}: {now[name]} here, but {run.path} began with {began[name]}. Leave it as it was, "
+        f"or start a new run with --config {run.config}."
+        for name in now
+        if name in began and name not in MAY_CHANGE and now[name] != began[name]
+    ]
+    if settings.output not in (None, run.path):
+        faults.append(f"output: {run.path} goes on in its own folder. Leave --output out.")
+    if faults:
+        raise ConfigError(faults)
 
 
 def train_network(
@@ -136,13 +176,17 @@ def train_network(
         validate: Metrics between epochs.
         record: More facts for the model folder, such as the teacher.
     """
+    hashes = {"dataset": dataset.content_hash}
+    if "teacher" in record:
+        hashes["teacher"] = record["teacher"]["hash"]
     if settings.resume is None:
-        run.claim(settings.to_toml(), dataset.content_hash)
-    elif run.data_hash() not in (None, dataset.content_hash):
-        raise OutputError(
-            f"the images of {settings.dataset} are not those that {run.path} began with. "
-            "Restore them, or start a new run."
-        )
+        run.claim(settings.to_toml(), hashes)
+    for name, digest in hashes.items():
+        if not run.began_with(name, digest):
+            raise OutputError(
+                f"the {name} {getattr(settings, name)} is not as it was when {run.path} began. "
+                "Restore it, or start a new run."
+            )
     if settings.freeze_bn:
         freeze_batchnorm_statistics(model)
     tracker = None if settings.log_with == "none" else settings.log_with

@@ -158,6 +158,10 @@ class BackboneGroup(EmbedderGroup):
 class DistillNetworksGroup(EmbedderGroup):
     """Network."""
 
+    whitening: Annotated[AutoCount, Flag(metavar="DIM")] = Field(  # type: ignore[assignment]
+        None,
+        description="Outputs of the student's projection; auto is as many as the teacher's.",
+    )
     teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
         description="Gallery network: a folder, a file, a published or a Hub name."
     )

@@ -98,7 +98,7 @@ def trainer(
 ) -> Trainer:
     run = RunFolder(folder)
     if not run.config.exists():
-        run.claim("[train]\n", "hash")
+        run.claim("[train]\n", {"dataset": "hash"})
     optimiser = build_optimiser(
         [{"params": list(model.parameters())}], "adamw", 1e-2, 1e-3, momentum=0.9
     )
@@ -276,17 +276,17 @@ def test_checkpoint_is_found_while_it_is_exchanged(tmp_path):
 
 def test_taken_folders_are_refused(tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.claim("[train]\n", "hash")
+    run.claim("[train]\n", {"dataset": "hash"})
     with pytest.raises(OutputError):
-        run.claim("[train]\n", "hash")
+        run.claim("[train]\n", {"dataset": "hash"})
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError):
-        RunFolder(other).claim("[train]\n", "hash")
+        RunFolder(other).claim("[train]\n", {"dataset": "hash"})
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
     with pytest.raises(OutputError):
-        RunFolder(other / "thesis.txt").claim("[train]\n", "hash")
+        RunFolder(other / "thesis.txt").claim("[train]\n", {"dataset": "hash"})
 
 
 def test_one_process_at_a_time(tmp_path):

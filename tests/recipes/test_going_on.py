@@ -1,0 +1,96 @@
+"""What a run may be resumed or repeated with, and what is left where nothing was begun."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_runs import DISTILL, TRAIN, write_images
+
+
+@pytest.fixture(scope="session")
+def distilled(teacher, images, tmp_path_factory) -> Path:
+    """Run folder of a tiny student, of fewer dimensions than are usual."""
+    from ram_cli.cli.main import main
+
+    run = tmp_path_factory.mktemp("runs") / "student"
+    words = ["--dataset", images, "--teacher", teacher, "--output", run, "--epochs", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in (*DISTILL, "--no-pretrained", *words)])
+    assert not stopped.value.code
+    return run
+
+
+@pytest.fixture
+def run(teacher, tmp_path) -> Path:
+    return Path(shutil.copytree(teacher, tmp_path / "copy"))
+
+
+def test_a_distillation_is_resumed_and_repeated_by_its_own_settings(distilled, call):
+    code, _, err = call("distill", "--resume", distilled)
+    assert code == 0, err
+    code, _, err = call("distill", "--config", distilled / "config.toml", "--output", "again")
+    assert code == 0, err
+    for name in ("best", "final"):
+        weights = [(run / name / "model.safetensors") for run in (distilled, Path("again"))]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--epochs", "3"], "epochs"),
+        (["--lr", "0.5"], "lr"),
+        (["--backbone", "timm:test_vit"], "backbone"),
+        (["--no-val"], "val"),
+        (["--output", "elsewhere"], "output"),
+    ],
+)
+def test_other_settings_than_the_run_began_with_are_refused(call, run, words, name):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    code, _, err = call("train", "--resume", run, *words)
+    assert code == 2
+    assert f"error: {name}:" in err
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_all_other_settings_are_reported_together(call, run, monkeypatch):
+    monkeypatch.setenv("RAM_SEED", "7")
+    code, _, err = call("train", "--resume", run, "--epochs", "3")
+    assert code == 2
+    assert "error: epochs:" in err
+    assert "error: seed:" in err
+
+
+def test_machine_and_places_may_change(call, run, images, tmp_path):
+    moved = shutil.copytree(images, tmp_path / "moved" / images.name)
+    code, _, err = call("train", "--resume", run, "--dataset", moved, "--log-every", "1")
+    assert code == 0, err
+
+
+def test_a_student_does_not_go_on_with_another_teacher(call, distilled, teacher):
+    shutil.copytree(teacher / "best", "moved")
+    code, _, err = call("distill", "--resume", distilled, "--teacher", "moved")
+    assert code == 0, err
+    code, _, err = call("train", *TRAIN[1:], "--dataset", write_images(Path("few")),
+                        "--seed", "3", "--output", "other")  # fmt: skip
+    assert code == 0, err
+    code, out, err = call("distill", "--resume", distilled, "--teacher", "other")
+    assert code == 1
+    assert out == ""
+    assert "teacher other" in err
+
+
+def test_a_start_that_failed_leaves_no_run_folder(call):
+    code, _, _ = call(*TRAIN, "--dataset", "nowhere")
+    assert code == 1
+    assert not list(Path("runs").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_among_the_images_is_named_not_waited_for(call, tmp_path):
+    write_images(tmp_path / "some")
+    os.mkfifo(tmp_path / "some" / "class 03" / "pipe.jpg")
+    code, _, err = call(*TRAIN, "--dataset", "some", "--output", "run")
+    assert code == 1
+    assert "pipe.jpg" in err
