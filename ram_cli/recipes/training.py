@@ -9,6 +9,8 @@ from typing import Any
 
 from accelerate.utils import set_seed
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import (
@@ -25,6 +27,7 @@ from ram_cli.engine import (
 )
 from ram_cli.engine.fit import Validate
 from ram_cli.errors import ConfigError, OutputError
+from ram_cli.evaluation.extract import place
 from ram_cli.models import (
     Embedder,
     build_embedder,
@@ -176,6 +179,47 @@ def train_network(
         validate: Metrics between epochs.
         record: More facts for the model folder, such as the teacher.
     """
+    _begin(settings, run, dataset, record)
+    # Here, before the first step: another memory format takes other kernels, whose last bits
+    # differ, and a resumed run must take the same ones as the run it goes on with.
+    place(model, runtime)
+    if settings.freeze_bn:
+        freeze_batchnorm_statistics(model)
+    tracker = None if settings.log_with == "none" else settings.log_with
+    optimiser, schedule = _optimisation(settings, model, objective)
+
+    def write_model(network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
+        assert isinstance(network, Embedder)
+        save_model(network, folder, provenance=provenance(settings, dataset, metrics, **record))
+
+    plan = FitPlan(
+        epochs=settings.epochs,
+        accumulate=settings.accumulate,
+        val_every=settings.val_every,
+        save_every=settings.save_every,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        log_every=settings.log_every,
+        workers=worker_count(settings.workers, runtime),
+    )
+    trainer = Trainer(
+        make_accelerator(runtime, folder=run.path, tracker=tracker),
+        model,
+        optimiser,
+        schedule,
+        objective,
+        plan,
+        run,
+        save_model=write_model,
+        validate=validate,
+        reporter=reporter,
+    )
+    return trainer.fit()
+
+
+def _begin(
+    settings: TrainingSettings, run: RunFolder, dataset: Dataset, record: Mapping[str, Any]
+) -> None:
+    """Claim the folder of a new run; hold one that goes on to what it began with."""
     hashes = {"dataset": dataset.content_hash}
     if "teacher" in record:
         hashes["teacher"] = record["teacher"]["hash"]
@@ -187,10 +231,12 @@ def train_network(
                 f"the {name} {getattr(settings, name)} is not as it was when {run.path} began. "
                 "Restore it, or start a new run."
             )
-    if settings.freeze_bn:
-        freeze_batchnorm_statistics(model)
-    tracker = None if settings.log_with == "none" else settings.log_with
-    accelerator = make_accelerator(runtime, folder=run.path, tracker=tracker)
+
+
+def _optimisation(
+    settings: TrainingSettings, model: Embedder, objective: Objective
+) -> tuple[Optimizer, LRScheduler]:
+    """Optimiser and schedule, planned for exactly the steps that will be taken."""
     optimiser = build_optimiser(
         model.parameter_groups(settings.lr, settings.weight_decay),
         settings.optimizer,
@@ -202,32 +248,7 @@ def train_network(
     schedule = build_schedule(
         optimiser, settings.scheduler, settings.lr, steps, max(1, steps // settings.epochs)
     )
-
-    def write_model(network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
-        assert isinstance(network, Embedder)
-        save_model(network, folder, provenance=provenance(settings, dataset, metrics, **record))
-
-    trainer = Trainer(
-        accelerator,
-        model,
-        optimiser,
-        schedule,
-        objective,
-        FitPlan(
-            epochs=settings.epochs,
-            accumulate=settings.accumulate,
-            val_every=settings.val_every,
-            save_every=settings.save_every,
-            checkpoint_minutes=settings.checkpoint_minutes,
-            log_every=settings.log_every,
-            workers=worker_count(settings.workers, runtime),
-        ),
-        run,
-        save_model=write_model,
-        validate=validate,
-        reporter=reporter,
-    )
-    return trainer.fit()
+    return optimiser, schedule
 
 
 def seed_everything(seed: int) -> None:

@@ -84,7 +84,12 @@ def test_written_settings_hold_every_value_but_where_the_run_lies():
     settings = TrainSettings.load({**EXAMPLES["train"], "output": "here", "resume": run})
     written = tomllib.loads(settings.to_toml())["train"]
     assert written["image_size"] == "auto"
-    assert set(TrainSettings.model_fields) - set(written) == {"output", "resume", "config", "weights"}
+    assert set(TrainSettings.model_fields) - set(written) == {
+        "output",
+        "resume",
+        "config",
+        "weights",
+    }
 
 
 @pytest.mark.parametrize("table", EXAMPLES)
