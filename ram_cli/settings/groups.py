@@ -158,10 +158,6 @@ class BackboneGroup(EmbedderGroup):
 class DistillNetworksGroup(EmbedderGroup):
     """Network."""
 
-    whitening: Annotated[AutoCount, Flag(metavar="DIM")] = Field(  # type: ignore[assignment]
-        None,
-        description="Outputs of the student's projection; auto is as many as the teacher's.",
-    )
     teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
         description="Gallery network: a folder, a file, a published or a Hub name."
     )
@@ -178,6 +174,10 @@ class DistillNetworksGroup(EmbedderGroup):
     )
     teacher_image_size: AutoSize = Field(
         None, description="Side of the teacher's input, pixels; auto is the teacher's own."
+    )
+    whitening: Annotated[AutoCount, Flag(metavar="DIM")] = Field(  # type: ignore[assignment]
+        None,
+        description="Outputs of the student's projection; auto is as many as the teacher's.",
     )
 
 
