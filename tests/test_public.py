@@ -40,29 +40,30 @@ def test_names():
             assert getattr(module, name) is not None
 
 
-def test_python_of_the_readme_runs(tmp_path):
+def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     from ram_cli.models import build_embedder, save_model
 
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     for name, size in (("student", 32), ("teacher", 64)):
         model = build_embedder(
             "timm:test_resnet", pretrained=False, dimension=8, input_size=size
         ).eval()
-        save_model(model, tmp_path / name, provenance={})
-    paths = []
-    for number in range(3):
-        paths.append(tmp_path / f"{number}.png")
-        Image.new("RGB", (80, 70), (90 * number, 40, 200)).save(paths[-1])
-    block = re.search(r"```python\n(.*?)```", README, re.S)
-    assert block is not None
-    code = block[1]
-    for name in ("student", "teacher"):
-        code = code.replace(f"ram-demo/{name}", str(tmp_path / name))
-    names = {"queries": paths[:2], "gallery": paths}
-    exec(code, names)
-    scores = names["scores"]
-    assert scores.shape == (2, 3)
-    assert bool((scores.abs() <= 1.0001).all())
+        save_model(model, Path("ram-demo", name), provenance={})
+    photos = Path("photos/of things")
+    photos.mkdir(parents=True)
+    for number in range(6):
+        image = Image.new("RGB", (80, 70), (40 * number, 40, 200))
+        image.save(photos / f"{number}.jpg")
+    image.save("query.jpg")
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert blocks
+    for code in blocks:
+        assert len(code.split("import ram_cli\n")[1].strip().splitlines()) < 10
+        exec(code, {})  # as it is written
+    found = capsys.readouterr().out.splitlines()
+    assert len(found) == 5
+    assert all("photos/of things/" in line for line in found)
 
 
 def test_commands_of_the_readme_exist():

@@ -4,6 +4,7 @@ Letters: B images of H × W pixels, C channels of a feature map of h × w positi
 an embedding.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ram_cli.errors import ModelError
 from ram_cli.models.backbones import Backbone, build_backbone
 from ram_cli.models.config import EmbedderConfig
+from ram_cli.models.images import ImageLike, embed
 from ram_cli.models.pooling import (
     POOLINGS,
     Gem,
@@ -82,6 +84,24 @@ class Embedder(nn.Module):
             return pooled
         with full_precision(pooled) as wide:
             return l2_normalise(linear(wide, self.projection))
+
+    def embed(self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 32) -> Tensor:
+        """Embed images of any kind, prepared as this model expects them.
+
+        Args:
+            images: N images, or one: paths, images of Pillow, uint8 RGB arrays `[H, W, 3]`, grey
+                ones `[H, W]`, uint8 tensors `[3, H, W]`; kinds may be mixed, and any iterable or
+                one array `[N, H, W, 3]` will do.
+            batch_size: Images that are computed at once, on the device the model is on.
+
+        Returns:
+            Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
+
+        Raises:
+            UnreadableImageError: A file is missing or damaged.
+            DataError: Something is no image, or its pixels are not uint8.
+        """
+        return embed(self, images, batch_size=batch_size)
 
     @property
     def spec(self) -> InputSpec:

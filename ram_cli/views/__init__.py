@@ -2,7 +2,7 @@
 
 from ram_cli.views.batch import CoupledBatch, CoupledSample, collate_coupled
 from ram_cli.views.coupled import CoupledViews
-from ram_cli.views.decode import decode_image, decode_with_size
+from ram_cli.views.decode import decode_image, decode_with_size, image_pixels
 from ram_cli.views.evaluation import (
     EvaluationViews,
     LandmarkViews,
@@ -30,6 +30,7 @@ __all__ = [
     "decode_image",
     "decode_with_size",
     "evaluation_view",
+    "image_pixels",
     "instance_plan",
     "landmark_view",
     "normalise",

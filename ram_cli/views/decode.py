@@ -84,6 +84,23 @@ def decode_with_size(
             raise UnreadableImageError(path, _reason(Path(path), error)) from error
 
 
+def image_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Upright RGB pixels of an image that Pillow has opened or made, uint8 `[H, W, 3]`.
+
+    Grey, 16-bit, transparent and rotated images are treated as `decode_image` treats files.
+
+    Raises:
+        UnreadableImageError: Its file is damaged, or its values have no known range.
+    """
+    name = getattr(image, "filename", "") or "(an image in memory)"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _read(image, None, None)[0]
+        except _DAMAGE as error:
+            raise UnreadableImageError(name, _reason(Path(name), error)) from error
+
+
 def _read(
     image: Image.Image, box: ArrayLike | None, min_side: int | None
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
