@@ -1,6 +1,6 @@
 """Training on accelerate: objectives, the loop, run folders that survive any interruption."""
 
-from ram_cli.engine.distillation import CoupledObjective, RegressionObjective
+from ram_cli.engine.distillation import CoupledObjective, VectorsObjective
 from ram_cli.engine.fit import FitPlan, Trainer, total_steps
 from ram_cli.engine.objective import Objective
 from ram_cli.engine.optimiser import build_optimiser
@@ -14,11 +14,11 @@ __all__ = [
     "FitPlan",
     "Objective",
     "Position",
-    "RegressionObjective",
     "RunFolder",
     "Runtime",
     "SymmetricObjective",
     "Trainer",
+    "VectorsObjective",
     "build_optimiser",
     "build_schedule",
     "make_accelerator",

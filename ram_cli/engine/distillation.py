@@ -1,4 +1,4 @@
-"""Objectives with a teacher: coupled views, and regression onto vectors computed once.
+"""Objectives with a teacher: coupled views, and plain views against vectors computed once.
 
 Letters: B images in a batch, K views per image, D embedding dimension, N training images.
 """
@@ -125,8 +125,8 @@ class CoupledObjective:
         return self.function(student.view(shape), teacher.view(shape), **self.weights)
 
 
-class RegressionObjective:
-    """The student's plain centre crops are drawn to the teacher's vectors of the same images.
+class VectorsObjective:
+    """The student's plain centre crops are compared with the teacher's vectors of the same images.
 
     Nothing is random before the teacher, so its vectors are computed once, by whoever builds this.
 
@@ -134,7 +134,8 @@ class RegressionObjective:
         images: Training images, N.
         teacher_vectors: `[N, D]`, unit length.
         student_spec: Input of the student.
-        function: Loss of `[B, 1, D]` student and teacher vectors, returning its parts.
+        function: Loss of `[B, D]` student and teacher vectors, returning its parts.
+        weights: Further arguments of `function` by name.
         batch_size: B.
         images_per_epoch: Images to show per epoch, at most.
         seed: Seed of the order.
@@ -149,6 +150,7 @@ class RegressionObjective:
         teacher_vectors: Tensor,
         student_spec: InputSpec,
         function: LossFunction,
+        weights: Mapping[str, float],
         *,
         batch_size: int,
         images_per_epoch: int,
@@ -156,7 +158,8 @@ class RegressionObjective:
         runtime: Runtime,
     ) -> None:
         self.teacher_vectors = teacher_vectors.to(runtime.device)
-        self.student_spec, self.function, self.runtime = student_spec, function, runtime
+        self.student_spec, self.runtime = student_spec, runtime
+        self.function, self.weights = function, dict(weights)
         self.count_images, self.batch_size, self.seed = len(images), batch_size, seed
         self.images_per_epoch = images_per_epoch
         self.dataset = KeyedViews(EvaluationViews(images, student_spec.size), by_index=True)
@@ -189,8 +192,8 @@ class RegressionObjective:
         return len(keys)
 
     def loss(self, model: nn.Module, batch: ItemBatch) -> dict[str, Tensor]:
-        """Parts of the regression loss."""
+        """Parts of the loss."""
         device = self.runtime.device
         student = model(normalise(batch.views.to(device, non_blocking=True), self.student_spec))
         teacher = self.teacher_vectors[batch.images.to(device)]
-        return self.function(student.unsqueeze(1), teacher.unsqueeze(1))
+        return self.function(student, teacher, **self.weights)

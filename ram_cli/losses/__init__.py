@@ -25,6 +25,7 @@ from ram_cli.losses.registry import (
     METHODS,
     LossEntry,
     MethodEntry,
+    MethodKind,
     find_loss,
     find_method,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "PUBLISHED_EPSILON",
     "LossEntry",
     "MethodEntry",
+    "MethodKind",
     "Reduction",
     "absolute_loss",
     "contrastive_distance_loss",

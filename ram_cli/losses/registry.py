@@ -3,13 +3,24 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
 from ram_cli.errors import ConfigError
-from ram_cli.losses.distillation import cosine_regression_loss, coupled_loss
+from ram_cli.losses.distillation import coupled_loss
+from ram_cli.losses.methods import cosine_regression, cross_entropy, darkrank, regression
 from ram_cli.losses.metric import contrastive_loss, triplet_loss
+from ram_cli.losses.relations import rkd_parts
+
+MethodKind = Literal["coupled", "vectors", "batch"]
+"""What a distillation method learns from, and what its function is called with.
+
+* coupled: several views of an image that both networks see; student and teacher `[B, K, D]`.
+* vectors: one plain view per image and the teacher's vector of it, computed once; student and
+  teacher `[B, D]`.
+* batch: the same, but the images of a batch are compared with each other, so that it takes three.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +51,21 @@ class MethodEntry:
 
     Attributes:
         name: Its name on the command line.
+        kind: What it learns from, and so which objective of the engine trains by it.
         description: One sentence.
-        function: (student `[B, K, D]`, teacher `[B, K, D]`, and `weights` by name) → parts, of
-            which "loss" is to be minimised.
-        weights: Names of the function's weights, each a setting of the command.
+        function: What it minimises, see `MethodKind`; returns parts, of which "loss" is to be
+            minimised and the rest is logged.
+        weights: Names of the function's further arguments, each a setting of the command.
         needs_labels: Positives and negatives are told apart by class.
-        needs_mining: Negatives are mined from a pool.
-        needs_views: Trains on several coupled views per image; else on one plain view.
-        needs_teacher: The teacher embeds every batch; else its vectors can be computed once.
         aliases: Other names that are accepted; the published code's among them.
     """
 
     name: str
+    kind: MethodKind
     description: str
     function: Callable[..., dict[str, Tensor]]
     weights: tuple[str, ...] = ()
     needs_labels: bool = False
-    needs_mining: bool = False
-    needs_views: bool = False
-    needs_teacher: bool = False
     aliases: tuple[str, ...] = ()
 
 
@@ -88,18 +95,45 @@ LOSSES: dict[str, LossEntry] = _by_name(
 METHODS: dict[str, MethodEntry] = _by_name(
     MethodEntry(
         name="coupled",
+        kind="coupled",
         description="Absolute and relational terms over coupled views at two resolutions.",
         function=coupled_loss,
         weights=("lambda_ts", "lambda_ss"),
-        needs_views=True,
-        needs_teacher=True,
         aliases=("ts_aug",),
     ),
     MethodEntry(
         name="cosine-regression",
+        kind="vectors",
         description="The absolute term alone on one plain view, with cached teacher vectors.",
-        function=cosine_regression_loss,
+        function=cosine_regression,
         aliases=("ts_reg",),
+    ),
+    MethodEntry(
+        name="regression",
+        kind="vectors",
+        description="Squared distance to the teacher's vector of the same image.",
+        function=regression,
+        aliases=("reg",),
+    ),
+    MethodEntry(
+        name="cross-entropy",
+        kind="vectors",
+        description="Cross-entropy of the coordinates, with the teacher's vector as weights.",
+        function=cross_entropy,
+        weights=("temperature",),
+        aliases=("cross_entropy",),
+    ),
+    MethodEntry(
+        name="rkd",
+        kind="batch",
+        description="Distances and angles within a batch as the teacher has them.",
+        function=rkd_parts,
+    ),
+    MethodEntry(
+        name="darkrank",
+        kind="batch",
+        description="Likelihood of the teacher's ranking of the nearest images in a batch.",
+        function=darkrank,
     ),
 )
 """Distillation methods by name."""

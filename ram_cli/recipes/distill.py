@@ -5,17 +5,15 @@ from typing import cast
 
 from torch import nn
 
-from ram_cli.datasets import Dataset, ImageSet
-from ram_cli.engine import CoupledObjective, Objective, RegressionObjective, Runtime
+from ram_cli.datasets import ImageSet
+from ram_cli.engine import Runtime
 from ram_cli.engine.fit import Validate
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images, place
-from ram_cli.losses import METHODS
 from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
-    CACHE_BYTES,
     model_folder,
     open_dataset,
     open_runtime,
@@ -23,7 +21,7 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
-from ram_cli.recipes.features import teacher_vectors
+from ram_cli.recipes.objectives import Distillation, build_objective
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
     TrainingResult,
@@ -57,15 +55,16 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
             f"student {student.config.backbone} at {student.spec.size} px, "
             f"teacher {teacher.config.backbone} at {teacher.spec.size} px"
         )
+        distillation = Distillation(settings, student, teacher, dataset, runtime, workers, reporter)
         position = train_network(
             settings,
             run,
             student,
-            _objective(settings, student, teacher, dataset, runtime, workers, reporter),
+            build_objective(distillation),
             dataset,
             runtime,
             reporter,
-            validate=_validation(settings, teacher, dataset, runtime, workers, reporter),
+            validate=_validation(distillation),
             record={"teacher": _teacher_record(settings, teacher)},
         )
         result = finished(run, position)
@@ -123,75 +122,13 @@ def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
     return student
 
 
-def _objective(
-    settings: DistillSettings,
-    student: Embedder,
-    teacher: Embedder,
-    dataset: Dataset,
-    runtime: Runtime,
-    workers: int,
-    reporter: Reporter,
-) -> Objective:
-    images = dataset.train if settings.val else dataset.train_val
-    method = METHODS[settings.method]
-    if method.needs_views:
-        return CoupledObjective(
-            images,
-            teacher,
-            student.spec,
-            teacher.spec,
-            method.function,
-            {name: getattr(settings, name) for name in method.weights},
-            views=settings.views,
-            batch_size=settings.batch_size,
-            images_per_epoch=settings.images_per_epoch,
-            mixup_alpha=settings.mixup_alpha,
-            seed=settings.seed,
-            runtime=runtime,
-            cache_bytes=CACHE_BYTES // max(1, workers),
-        )
-    vectors = teacher_vectors(
-        teacher,
-        images,
-        dataset,
-        settings.data_root,
-        runtime=runtime,
-        workers=workers,
-        reporter=reporter,
-    )
-    return RegressionObjective(
-        images,
-        vectors,
-        student.spec,
-        method.function,
-        batch_size=settings.batch_size,
-        images_per_epoch=settings.images_per_epoch,
-        seed=settings.seed,
-        runtime=runtime,
-    )
-
-
-def _validation(
-    settings: DistillSettings,
-    teacher: Embedder,
-    dataset: Dataset,
-    runtime: Runtime,
-    workers: int,
-    reporter: Reporter,
-) -> Validate | None:
+def _validation(distillation: Distillation) -> Validate | None:
     """Asymmetric retrieval on classes that are not trained on; the gallery is embedded once."""
-    images = dataset.val
-    if not settings.val or len(images) == 0:
+    images = distillation.dataset.val
+    if not distillation.settings.val or len(images) == 0:
         return None
-    gallery = teacher_vectors(
-        teacher,
-        images,
-        dataset,
-        settings.data_root,
-        runtime=runtime,
-        workers=workers,
-        reporter=reporter,
-    )
+    gallery = distillation.teacher_vectors(images)
+    runtime, workers = distillation.runtime, distillation.workers
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         query = embed_images(cast(Embedder, network), images, runtime=runtime, workers=workers)

@@ -17,7 +17,9 @@ DatasetName = Literal["furniture", "cub", "cars", "sop"]
 
 PoolingName = Literal["gem", "gemmp", "mac", "spoc", "rmac", "none"]
 LossName = Literal["triplet", "contrastive"]
-MethodName = Literal["coupled", "cosine-regression"]
+MethodName = Literal[
+    "coupled", "cosine-regression", "regression", "cross-entropy", "rkd", "darkrank"
+]
 MiningName = Literal["pool", "batch"]
 ProjectionStartName = Literal["whitening", "random"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -30,6 +32,8 @@ ListingName = Literal["datasets", "models", "methods", "poolings", "losses"]
 PUBLISHED_MODES = {
     "ts_aug": "coupled",
     "ts_reg": "cosine-regression",
+    "reg": "regression",
+    "cross_entropy": "cross-entropy",
     "sym": "triplet",
     "std": "contrastive",
 }

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PositiveInt
 from ram_cli.settings.base import CommandSettings
 from ram_cli.settings.choices import Listing, Split
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
+from ram_cli.settings.distillation import DistillationGroup
 from ram_cli.settings.fields import (
     AutoEpochs,
     AutoSize,
@@ -22,7 +23,6 @@ from ram_cli.settings.fields import (
 from ram_cli.settings.groups import (
     BackboneGroup,
     DataGroup,
-    DistillationGroup,
     DistillDataGroup,
     DistillNetworksGroup,
     MachineGroup,

@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, Positive
 from ram_cli.settings.choices import (
     Logger,
     Loss,
-    Method,
     Mining,
     Optimizer,
     Pooling,
@@ -220,21 +219,3 @@ class MetricLearningGroup(BaseModel):
     pool_size: Annotated[int, Field(ge=2)] = Field(
         20_000, description="Images that negatives are mined from, at most."
     )
-
-
-class DistillationGroup(BaseModel):
-    """Distillation."""
-
-    method: Annotated[Method, Flag(("mode",))] = Field(
-        "coupled", description="How the student follows the teacher."
-    )
-    views: Annotated[PositiveInt, Flag(("pos-num",))] = Field(
-        8, description="Coupled views of an image."
-    )
-    lambda_ts: Annotated[NonNegativeFloat, Flag(("lam-1",))] = Field(
-        0.7, description="Weight of the teacher-student relations."
-    )
-    lambda_ss: Annotated[NonNegativeFloat, Flag(("lam-2",))] = Field(
-        0.7, description="Weight of the student-student relations."
-    )
-    mixup_alpha: NonNegativeFloat = Field(0.2, description="Beta parameter of mixup; 0 = no mixup.")

@@ -45,9 +45,15 @@ def test_an_unknown_name_lists_the_closest():
 
 def test_functions_take_what_the_tables_say():
     student, teacher = unit(seeded(), 2, 3, 8), unit(seeded(1), 2, 3, 8)
+    arguments = {
+        "coupled": (student, teacher),
+        "vectors": (student[0], teacher[0]),
+        "batch": (student[0], teacher[0]),
+    }
     for method in METHODS.values():
         weights = dict.fromkeys(method.weights, 0.5)
-        assert torch.isfinite(method.function(student, teacher, **weights)["loss"])
+        parts = method.function(*arguments[method.kind], **weights)
+        assert all(torch.isfinite(part) and part.shape == () for part in parts.values())
     mask = torch.ones(2, 3, dtype=torch.bool)
     for loss in LOSSES.values():
         value = loss.function(student[:, 0], student, teacher, 0.7, "none", positive_mask=mask)
