@@ -1,5 +1,7 @@
 """Losses, miners, and the tables of training losses and distillation methods."""
 
+from ram_cli.losses.anchors import k_means, product_anchors, subspaces_for
+from ram_cli.losses.contextual import csd_loss, d3_loss, nearest, neighbour_scores
 from ram_cli.losses.distance_weighted import (
     distance_weighted_negatives,
     distance_weighted_probabilities,
@@ -35,6 +37,7 @@ from ram_cli.losses.softmax import (
     multi_similarity_loss,
     vector_cross_entropy_loss,
 )
+from ram_cli.losses.structure import ssp_loss
 from ram_cli.losses.symmetric import symmetric_batch_loss
 
 __all__ = [
@@ -51,6 +54,8 @@ __all__ = [
     "contrastive_plus_loss",
     "cosine_regression_loss",
     "coupled_loss",
+    "csd_loss",
+    "d3_loss",
     "darkrank_loss",
     "distance_cross_entropy_loss",
     "distance_weighted_negatives",
@@ -59,11 +64,17 @@ __all__ = [
     "find_method",
     "hardest_negatives",
     "hardest_positives",
+    "k_means",
     "multi_similarity_loss",
+    "nearest",
+    "neighbour_scores",
+    "product_anchors",
     "regression_loss",
     "relational_loss",
     "rkd_loss",
     "rkd_parts",
+    "ssp_loss",
+    "subspaces_for",
     "symmetric_batch_loss",
     "teacher_ranked_pairs",
     "triplet_loss",
