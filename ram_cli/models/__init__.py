@@ -5,12 +5,14 @@ from ram_cli.models.batchnorm import freeze_batchnorm_statistics
 from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.embedder import Embedder, build_embedder
 from ram_cli.models.folder import is_model_folder, model_hash, read_provenance, save_model
+from ram_cli.models.hub import MODEL_FILES, fetch_from_hub, is_hub_id, pinned
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
 from ram_cli.models.projection import pca_projection, ridge_projection
 from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
 
 __all__ = [
+    "MODEL_FILES",
     "POOLINGS",
     "ZOO",
     "Backbone",
@@ -20,12 +22,15 @@ __all__ = [
     "ZooEntry",
     "build_backbone",
     "build_embedder",
+    "fetch_from_hub",
     "freeze_batchnorm_statistics",
+    "is_hub_id",
     "is_model_folder",
     "l2_normalise",
     "load_model",
     "model_hash",
     "pca_projection",
+    "pinned",
     "read_provenance",
     "ridge_projection",
     "save_model",

@@ -1,19 +1,17 @@
 """From any name of a model to the model."""
 
-import re
 from pathlib import Path
 
 from ram_cli.errors import CheckpointError, ModelError
 from ram_cli.models.checkpoints import load_published
 from ram_cli.models.embedder import Embedder, build_embedder
 from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, load_folder
+from ram_cli.models.hub import fetch_from_hub, is_hub_id
 from ram_cli.models.names import is_backbone_name, suggest
 from ram_cli.models.pooling import POOLINGS
-from ram_cli.models.pretrained import reachable
 from ram_cli.models.zoo import ZOO, find_in_zoo, load_from_zoo
 from ram_cli.progress import SILENT, Reporter
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _WEIGHT_SUFFIXES = {".pth", ".pt", ".tar", ".safetensors", ".bin"}
 
 
@@ -56,7 +54,7 @@ def load_model(
     if known := find_in_zoo(name):
         found = load_from_zoo(known, cache_dir=cache_dir, mirror=mirror, reporter=reporter)
         return _resized(found, input_size)
-    if _HUB_ID.fullmatch(name):
+    if is_hub_id(name):
         return _resized(load_folder(fetch_from_hub(name)), input_size)
     backbone, pooling = _off_the_shelf(name, pooling)
     return build_embedder(
@@ -83,46 +81,6 @@ def load_from_disk(path: Path) -> Embedder:
             raise CheckpointError(f"{path} is a run folder: name {choices}.")
         return load_folder(path)
     return load_published(path)
-
-
-def fetch_from_hub(name: str) -> Path:
-    """Bring the two files of a model of the Hugging Face Hub here; offline, the cached ones.
-
-    Args:
-        name: `owner/name`, optionally with `@revision`.
-
-    Returns:
-        A folder that holds them.
-
-    Raises:
-        ModelError: The Hub does not have it, or is out of reach.
-    """
-    from huggingface_hub import constants, errors, snapshot_download
-
-    repository, _, revision = name.partition("@")
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision or None,
-                allow_patterns=[CONFIG_FILE, WEIGHTS_FILE],
-                local_files_only=not reachable(constants.ENDPOINT),
-            )
-        )
-    except errors.RevisionNotFoundError as error:
-        raise ModelError(f"{repository} on the Hub has no revision '{revision}'.") from error
-    except errors.GatedRepoError as error:
-        raise ModelError(f"{repository} asks for your consent on its page: {error}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelError(
-            f"there is no folder {name} here, and no model {repository} on the Hub that you may "
-            "see. If it is private, run: hf auth login"
-        ) from error
-    except OSError as error:
-        raise ModelError(
-            f"there is no folder {name} here, and the Hub does not answer. "
-            "Check the name, or the connection."
-        ) from error
 
 
 def _off_the_shelf(name: str, pooling: str) -> tuple[str, str]:

@@ -5,16 +5,18 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ram_cli.datasets import Dataset, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
 from ram_cli.errors import OutputError
 from ram_cli.evaluation import RetrievalMetrics
-from ram_cli.models import is_model_folder
+from ram_cli.models import fetch_from_hub, is_hub_id, is_model_folder, pinned
 from ram_cli.progress import Reporter
 from ram_cli.settings import CommandSettings
 from ram_cli.settings.sources import RUNS
+
+Chosen = TypeVar("Chosen", bound=CommandSettings)
 
 CACHE_BYTES = 512 * 2**20
 """Decoded pixels that all loading processes together may keep between epochs."""
@@ -120,7 +122,12 @@ def choose_run_folder(
 
 
 def model_folder(name: str) -> str:
-    """Read the name of a run folder as that of its best model, or its final one."""
+    """Read the name of a run folder as that of its best model, or its final one.
+
+    A model of the Hub is brought here, and its folder in the cache named.
+    """
+    if is_hub_id(name):
+        return str(fetch_from_hub(name))
     path = Path(name).expanduser()
     if path.is_dir() and not is_model_folder(path):
         for part in ("best", "final"):
@@ -131,6 +138,17 @@ def model_folder(name: str) -> str:
                 f"{path} is a run without a model yet. Go on with --resume {path}, then try again."
             )
     return name
+
+
+def with_pinned(settings: Chosen, *fields: str) -> Chosen:
+    """The settings with models of the Hub named by their commit.
+
+    They are kept so in the run folder: a run that is resumed, or repeated from its settings, takes
+    the same weights even if the repository has moved on.
+    """
+    named = {field: getattr(settings, field) for field in fields}
+    update = {field: pinned(name) for field, name in named.items() if name is not None}
+    return settings.model_copy(update=update)
 
 
 def provenance(

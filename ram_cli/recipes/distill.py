@@ -18,6 +18,7 @@ from ram_cli.recipes.common import (
     open_dataset,
     open_runtime,
     validation_values,
+    with_pinned,
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
@@ -42,6 +43,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
         RamError: Something cannot be used or done; the message says what.
     """
     runtime = open_runtime(settings, reporter)
+    settings = with_pinned(settings, "teacher", "student")
     teacher = _teacher(settings, runtime, reporter)
     settings = _completed(settings, teacher, reporter)
     with open_run(settings, settings.student or "student") as run:

@@ -19,6 +19,7 @@ from ram_cli.recipes.common import (
     open_dataset,
     open_runtime,
     validation_values,
+    with_pinned,
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
@@ -48,6 +49,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
             f"{settings.images_per_class}. Use a multiple of --images-per-class."
         )
     runtime = open_runtime(settings, reporter)
+    settings = with_pinned(settings, "backbone")
     seed_everything(settings.seed)
     with open_run(settings, settings.backbone) as run:
         dataset = open_dataset(settings.dataset, settings, reporter)

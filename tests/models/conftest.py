@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hub_fixtures import hub, logged_in  # noqa: F401
 from models_server import Server, serving
 
 torch.set_num_threads(1)

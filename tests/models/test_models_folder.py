@@ -4,15 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from ram_cli.errors import CheckpointError, ModelError
-from ram_cli.models import loading
 from ram_cli.models.embedder import Embedder, build_embedder
 from ram_cli.models.folder import (
     is_model_folder,
@@ -228,49 +225,6 @@ def test_backbone_names(name: str, pooling: str) -> None:
 def test_unknown_names_list_close_ones() -> None:
     with pytest.raises(ModelError, match="resnet18"):
         load_model("resnet19")
-
-
-def hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = []
-
-    def snapshot_download(repository: str, **options: Any) -> str:
-        calls.append({"repository": repository, **options})
-        if isinstance(answer, Exception):
-            raise answer
-        return str(answer)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(loading, "reachable", lambda _url: False)
-    return calls
-
-
-def test_hub_ids_fetch_two_files_of_a_revision(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, embedder: Embedder
-) -> None:
-    calls = hub(monkeypatch, folder)
-    assert load_model("someone/model@v1.0", input_size=96).spec.size == 96
-    assert load_model("someone/model").config == embedder.config
-    assert calls[0]["repository"] == calls[1]["repository"] == "someone/model"
-    assert [call["revision"] for call in calls] == ["v1.0", None]
-    assert sorted(calls[0]["allow_patterns"]) == ["config.json", "model.safetensors"]
-    assert calls[0]["local_files_only"]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "RepositoryNotFoundError",
-        "RevisionNotFoundError",
-        "GatedRepoError",
-        "LocalEntryNotFoundError",
-    ],
-)
-def test_hub_failures_are_one_line(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    error_type = getattr(errors, kind)
-    hub(monkeypatch, error_type.__new__(error_type))
-    with pytest.raises(ModelError, match="someone/model") as caught:
-        load_model("someone/model@v1")
-    assert "\n" not in str(caught.value)
 
 
 def test_folders_come_before_other_names(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hub_fixtures import hub, logged_in  # noqa: F401
 from tiny_runs import TRAIN, write_images
 
 
