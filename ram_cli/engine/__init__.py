@@ -8,16 +8,22 @@ from ram_cli.engine.run_folder import Position, RunFolder
 from ram_cli.engine.runtime import Runtime, make_accelerator, resolve_runtime
 from ram_cli.engine.schedule import build_schedule
 from ram_cli.engine.symmetric import SymmetricObjective
+from ram_cli.engine.tuple_sources import LabelledTuples, RankedTuples, TupleSource
+from ram_cli.engine.tuples import TuplesObjective
 
 __all__ = [
     "CoupledObjective",
     "FitPlan",
+    "LabelledTuples",
     "Objective",
     "Position",
+    "RankedTuples",
     "RunFolder",
     "Runtime",
     "SymmetricObjective",
     "Trainer",
+    "TupleSource",
+    "TuplesObjective",
     "VectorsObjective",
     "build_optimiser",
     "build_schedule",

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ram_cli.engine.objective import EpochState, ItemBatch, KeyedViews, collate_items
+from ram_cli.engine.objective import EpochState
 from ram_cli.engine.runtime import Runtime
+from ram_cli.engine.shaped import PlainViews, ShapedBatch, collate_shaped, embed_shaped
 from ram_cli.models import Embedder
 from ram_cli.views import (
     CoupledBatch,
     CoupledViews,
-    EvaluationViews,
+    Fit,
     InputSpec,
     ViewKey,
+    bucket_shapes,
     collate_coupled,
     instance_plan,
-    normalise,
+    shape_batches,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ class CoupledObjective:
 
 
 class VectorsObjective:
-    """The student's plain centre crops are compared with the teacher's vectors of the same images.
+    """The student's plain views are compared with the teacher's vectors of the same images.
 
     Nothing is random before the teacher, so its vectors are computed once, by whoever builds this.
 
@@ -136,13 +138,14 @@ class VectorsObjective:
         student_spec: Input of the student.
         function: Loss of `[B, D]` student and teacher vectors, returning its parts.
         weights: Further arguments of `function` by name.
+        fit: Whether the student sees the centre of an image or the whole of it.
         batch_size: B.
         images_per_epoch: Images to show per epoch, at most.
         seed: Seed of the order.
         runtime: Where to compute.
     """
 
-    collate = staticmethod(collate_items)
+    collate = staticmethod(collate_shaped)
 
     def __init__(
         self,
@@ -152,6 +155,7 @@ class VectorsObjective:
         function: LossFunction,
         weights: Mapping[str, float],
         *,
+        fit: Fit = "crop",
         batch_size: int,
         images_per_epoch: int,
         seed: int,
@@ -162,7 +166,8 @@ class VectorsObjective:
         self.function, self.weights = function, dict(weights)
         self.count_images, self.batch_size, self.seed = len(images), batch_size, seed
         self.images_per_epoch = images_per_epoch
-        self.dataset = KeyedViews(EvaluationViews(images, student_spec.size), by_index=True)
+        self.shapes = bucket_shapes(images, student_spec.size) if fit == "whole" else None
+        self.dataset = PlainViews(images, student_spec.size, fit)
 
     def prepare(self, model: nn.Module, epoch: int) -> EpochState:
         """Nothing to compute ahead."""
@@ -170,7 +175,10 @@ class VectorsObjective:
 
     def batches(self, epoch: int, state: EpochState) -> list[list[ViewKey]]:
         """Random images without partners."""
-        return instance_plan(
+        return self._batches(epoch)
+
+    def _batches(self, epoch: int) -> list[list[ViewKey]]:
+        plan = instance_plan(
             self.count_images,
             self.batch_size,
             seed=self.seed,
@@ -178,10 +186,12 @@ class VectorsObjective:
             images_per_epoch=self.images_per_epoch,
             partners=False,
         )
+        keys = [key for batch in plan for key in batch]
+        return shape_batches(keys, self.shapes, self.batch_size, seed=self.seed, epoch=epoch)
 
     def batch_count(self, epoch: int) -> int:
-        """The same in every epoch."""
-        return math.ceil(self.image_count(epoch) / self.batch_size)
+        """May differ between epochs by the shapes that images happen to have."""
+        return len(self._batches(epoch))
 
     def image_count(self, epoch: int) -> int:
         """The same in every epoch."""
@@ -191,9 +201,9 @@ class VectorsObjective:
         """All of them."""
         return len(keys)
 
-    def loss(self, model: nn.Module, batch: ItemBatch) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: ShapedBatch) -> dict[str, Tensor]:
         """Parts of the loss."""
         device = self.runtime.device
-        student = model(normalise(batch.views.to(device, non_blocking=True), self.student_spec))
+        student = embed_shaped(model, batch, self.student_spec, device)
         teacher = self.teacher_vectors[batch.images.to(device)]
         return self.function(student, teacher, **self.weights)

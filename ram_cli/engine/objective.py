@@ -68,16 +68,15 @@ class KeyedViews(Dataset[Item]):
     """Hands out each view together with the index of its image.
 
     Args:
-        views: Data set of views.
-        by_index: The data set takes image indices instead of keys.
+        views: Data set of views, asked by key.
     """
 
-    def __init__(self, views: "Dataset[Tensor]", *, by_index: bool = False) -> None:
-        self.views, self.by_index = views, by_index
+    def __init__(self, views: "Dataset[Tensor]") -> None:
+        self.views = views
 
     def __getitem__(self, key: ViewKey) -> Item:
         """View of `key`, uint8 `[3, S, S]`, and its image."""
-        return Item(key.image, self.views[key.image if self.by_index else key])
+        return Item(key.image, self.views[key])
 
 
 class ItemBatch(NamedTuple):

@@ -13,6 +13,7 @@ from ram_cli.losses.distillation import (
     coupled_loss,
     relational_loss,
 )
+from ram_cli.losses.entries import LossEntry, MethodEntry, MethodKind, NegativeSource
 from ram_cli.losses.metric import (
     contrastive_distance_loss,
     contrastive_loss,
@@ -20,14 +21,16 @@ from ram_cli.losses.metric import (
     regression_loss,
     triplet_loss,
 )
-from ram_cli.losses.miners import hardest_negatives, hardest_positives, teacher_ranked_pairs
+from ram_cli.losses.miners import (
+    hardest_negatives,
+    hardest_positives,
+    random_negatives,
+    teacher_ranked_pairs,
+)
 from ram_cli.losses.numerics import Reduction
 from ram_cli.losses.registry import (
     LOSSES,
     METHODS,
-    LossEntry,
-    MethodEntry,
-    MethodKind,
     find_loss,
     find_method,
 )
@@ -39,6 +42,7 @@ from ram_cli.losses.softmax import (
 )
 from ram_cli.losses.structure import ssp_loss
 from ram_cli.losses.symmetric import symmetric_batch_loss
+from ram_cli.losses.tuples import Tuples
 
 __all__ = [
     "LOSSES",
@@ -47,7 +51,9 @@ __all__ = [
     "LossEntry",
     "MethodEntry",
     "MethodKind",
+    "NegativeSource",
     "Reduction",
+    "Tuples",
     "absolute_loss",
     "contrastive_distance_loss",
     "contrastive_loss",
@@ -69,6 +75,7 @@ __all__ = [
     "nearest",
     "neighbour_scores",
     "product_anchors",
+    "random_negatives",
     "regression_loss",
     "relational_loss",
     "rkd_loss",

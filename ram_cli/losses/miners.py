@@ -115,6 +115,40 @@ def hardest_negatives(
     return found
 
 
+def random_negatives(
+    query_labels: Labels,
+    pool_labels: Labels,
+    count: int,
+    generator: np.random.Generator,
+) -> Positions:
+    """Random pool images of other classes or clusters, at most one of each.
+
+    Args:
+        query_labels: `[Q]` class or cluster of every query.
+        pool_labels: `[N]` class or cluster of every pool image.
+        count: Negatives per query.
+        generator: Source of randomness; queries draw from it in their order.
+
+    Returns:
+        Positions in the pool `[Q, count]`.
+
+    Raises:
+        DataError: The pool holds too few possible negatives for a query.
+    """
+    found = np.empty((len(query_labels), count), dtype=np.int64)
+    for row, label in enumerate(query_labels):
+        chosen: dict[int, int] = {}  # by class
+        for position in generator.permutation(len(pool_labels)):
+            if len(chosen) == count:
+                break
+            if pool_labels[position] != label:
+                chosen.setdefault(int(pool_labels[position]), int(position))
+        if len(chosen) < count:
+            raise too_few_negatives(row, query_labels, len(chosen), count)
+        found[row] = list(chosen.values())
+    return found
+
+
 def teacher_ranked_pairs(
     query: Tensor,
     pool: Tensor,

@@ -1,79 +1,39 @@
 """Tables of the losses of `ram train` and the methods of `ram distill`."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
 from ram_cli.errors import ConfigError
 from ram_cli.losses.distillation import coupled_loss
+from ram_cli.losses.entries import LossEntry, MethodEntry
 from ram_cli.losses.methods import cosine_regression, cross_entropy, darkrank, regression
 from ram_cli.losses.metric import contrastive_loss, triplet_loss
+from ram_cli.losses.numerics import Reduction
 from ram_cli.losses.relations import rkd_parts
-
-MethodKind = Literal["coupled", "vectors", "batch"]
-"""What a distillation method learns from, and what its function is called with.
-
-* coupled: several views of an image that both networks see; student and teacher `[B, K, D]`.
-* vectors: one plain view per image and the teacher's vector of it, computed once; student and
-  teacher `[B, D]`.
-* batch: the same, but the images of a batch are compared with each other, so that it takes three.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class LossEntry:
-    """A loss to train one network by, without a teacher.
-
-    Attributes:
-        name: Its name on the command line.
-        description: One sentence.
-        function: (anchor `[B, D]`, positive `[B, P, D]`, negative `[B, N, D]`, margin, reduction,
-            positive_mask=`[B, P]`) → scalar.
-        needs_labels: Positives and negatives are told apart by class.
-        needs_mining: Negatives are mined from a pool with the current network.
-        aliases: Other names that are accepted.
-    """
-
-    name: str
-    description: str
-    function: Callable[..., Tensor]
-    needs_labels: bool = True
-    needs_mining: bool = True
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MethodEntry:
-    """A way to distill a teacher into a student.
-
-    Attributes:
-        name: Its name on the command line.
-        kind: What it learns from, and so which objective of the engine trains by it.
-        description: One sentence.
-        function: What it minimises, see `MethodKind`; returns parts, of which "loss" is to be
-            minimised and the rest is logged.
-        weights: Names of the function's further arguments, each a setting of the command.
-        needs_labels: Positives and negatives are told apart by class.
-        aliases: Other names that are accepted; the published code's among them.
-    """
-
-    name: str
-    kind: MethodKind
-    description: str
-    function: Callable[..., dict[str, Tensor]]
-    weights: tuple[str, ...] = ()
-    needs_labels: bool = False
-    aliases: tuple[str, ...] = ()
-
+from ram_cli.losses.softmax import multi_similarity_loss
+from ram_cli.losses.tuples import TUPLE_METHODS
 
 _Entry = TypeVar("_Entry", bound=LossEntry | MethodEntry)
 
 
 def _by_name(*entries: _Entry) -> dict[str, _Entry]:
     return {entry.name: entry for entry in entries}
+
+
+def _multi_similarity(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    reduction: Reduction = "mean",
+    *,
+    positive_mask: Tensor | None = None,
+) -> Tensor:
+    """`multi_similarity_loss` among losses that have a margin."""
+    return multi_similarity_loss(anchor, positive, negative, reduction, positive_mask=positive_mask)
 
 
 LOSSES: dict[str, LossEntry] = _by_name(
@@ -88,6 +48,12 @@ LOSSES: dict[str, LossEntry] = _by_name(
         description="Positives are drawn together, negatives pushed beyond a margin.",
         function=contrastive_loss,
         aliases=("std",),
+    ),
+    LossEntry(
+        name="multi-similarity",
+        description="Positives and negatives weighed by their own similarity, without a margin.",
+        function=_multi_similarity,
+        aliases=("multi",),
     ),
 )
 """Losses by name."""
@@ -135,6 +101,7 @@ METHODS: dict[str, MethodEntry] = _by_name(
         description="Likelihood of the teacher's ranking of the nearest images in a batch.",
         function=darkrank,
     ),
+    *TUPLE_METHODS,
 )
 """Distillation methods by name."""
 

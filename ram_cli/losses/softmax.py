@@ -27,6 +27,7 @@ def multi_similarity_loss(
     alpha: float = 2.0,
     beta: float = 40.0,
     threshold: float = 0.5,
+    positive_mask: Tensor | None = None,
 ) -> Tensor:
     """1/α log(1 + Σ_p e^{−α(a·p − λ)}) + 1/β log(1 + Σ_n e^{β(a·n − λ)}).
 
@@ -40,6 +41,7 @@ def multi_similarity_loss(
         alpha: Sharpness α for positives.
         beta: Sharpness β for negatives.
         threshold: Cosine λ that separates positives from negatives.
+        positive_mask: `[B, P]`, true where a positive counts.
 
     Returns:
         Scalar, or `[B]` with reduction "none".
@@ -50,7 +52,10 @@ def multi_similarity_loss(
     check_tuples(anchor, positive=positive, negative=negative)
     to_positive = (anchor.unsqueeze(1) * positive).sum(dim=-1)
     to_negative = (anchor.unsqueeze(1) * negative).sum(dim=-1)
-    pull = _log_one_plus_sum(-alpha * (to_positive - threshold)) / alpha
+    attraction = -alpha * (to_positive - threshold)
+    if positive_mask is not None:
+        attraction = attraction.masked_fill(~positive_mask, -torch.inf)
+    pull = _log_one_plus_sum(attraction) / alpha
     push = _log_one_plus_sum(beta * (to_negative - threshold)) / beta
     return reduce_batch(pull + push, reduction)
 

@@ -7,6 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ram_cli.datasets import Dataset, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
 from ram_cli.errors import OutputError
@@ -98,6 +101,19 @@ def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Data
     )
     reporter.note(f"{dataset.name}: images {parts}")
     return dataset
+
+
+def training_pairs(dataset: Dataset, *, val: bool) -> NDArray[np.int64] | None:
+    """Anchors and positives `[P, 2]` that come with the images to train on; None where none do.
+
+    Args:
+        dataset: The dataset.
+        val: Whether its validation images are held back; else they follow the training images.
+    """
+    pairs: Mapping[str, NDArray[np.int64]] = getattr(dataset, "pairs", {})
+    if val or "val" not in pairs:
+        return pairs.get("train")
+    return np.concatenate([pairs["train"], pairs["val"] + len(dataset.train)])
 
 
 def worker_count(requested: int | None, runtime: Runtime) -> int:

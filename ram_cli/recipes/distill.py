@@ -111,13 +111,23 @@ def _teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) ->
 
 
 def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
-    """A student that embeds in as many dimensions as the teacher."""
+    """A student that embeds in as many dimensions as the teacher.
+
+    Like the teacher, it has a projection or none. Without one, a new student whose features are
+    not as wide as the teacher's gets a 1 x 1 convolution to that width (Budnik & Avrithis, CVPR
+    2021).
+    """
+    width, dimension = settings.adapter, settings.whitening
+    if dimension is None:
+        dimension = 0 if teacher.projection is None else teacher.dimension
+    name = settings.student or teacher.config.backbone
     student = build_network(
-        settings.student or teacher.config.backbone,
-        settings,
-        dimension=teacher.dimension if settings.whitening is None else settings.whitening,
-        head_from=teacher,
+        name, settings, dimension=dimension, adapter=width or 0, head_from=teacher
     )
+    if width is None and dimension == 0 and student.dimension != teacher.dimension:
+        student = build_network(
+            name, settings, dimension=0, adapter=teacher.dimension, head_from=teacher
+        )
     if student.dimension != teacher.dimension:
         raise dimension_error(student.dimension, teacher.dimension)
     student.set_input_size(settings.image_size or teacher.spec.size // 2)

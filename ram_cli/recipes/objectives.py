@@ -1,17 +1,28 @@
 """What `ram distill` optimises: one builder per kind of method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ram_cli.datasets import Dataset, ImageSet
-from ram_cli.engine import CoupledObjective, Objective, Runtime, VectorsObjective
+from ram_cli.engine import (
+    CoupledObjective,
+    LabelledTuples,
+    Objective,
+    RankedTuples,
+    Runtime,
+    TuplesObjective,
+    TupleSource,
+    VectorsObjective,
+)
 from ram_cli.errors import ConfigError
+from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS, MethodEntry, MethodKind
 from ram_cli.models import Embedder
 from ram_cli.progress import Reporter
-from ram_cli.recipes.common import CACHE_BYTES
+from ram_cli.recipes.common import CACHE_BYTES, training_pairs
 from ram_cli.recipes.features import teacher_vectors
 from ram_cli.settings import DistillSettings
 
@@ -65,6 +76,17 @@ class Distillation:
             reporter=self.reporter,
         )
 
+    def embed_by_student(self, network: nn.Module, indices: Sequence[int]) -> Tensor:
+        """Vectors `[len(indices), D]` of training images by the student as it is now."""
+        return embed_images(
+            cast(Embedder, network),
+            self.images.subset(indices),
+            runtime=self.runtime,
+            workers=self.workers,
+            reporter=self.reporter,
+            description="mine",
+        )
+
 
 def build_objective(distillation: Distillation) -> Objective:
     """The objective of the method that the settings name.
@@ -72,7 +94,17 @@ def build_objective(distillation: Distillation) -> Objective:
     Raises:
         ConfigError: The method cannot work with the other settings.
     """
-    return _BUILDERS[distillation.method.kind](distillation)
+    method, settings = distillation.method, distillation.settings
+    if settings.symmetric and method.kind not in ("tuples", "ranked"):
+        raise ConfigError(
+            f"symmetric: {method.name} has no positives or negatives to embed. "
+            "Leave --symmetric out."
+        )
+    if settings.negatives_from and method.negatives is None:
+        raise ConfigError(
+            f"negatives_from: {method.name} chooses no negatives. Leave --negatives-from out."
+        )
+    return _BUILDERS[method.kind](distillation)
 
 
 def _coupled(given: Distillation) -> Objective:
@@ -118,8 +150,65 @@ def _batch(given: Distillation) -> Objective:
     return _vectors(given)
 
 
+def _tuples(given: Distillation) -> Objective:
+    settings, method, images = given.settings, given.method, given.images
+    negatives = settings.negatives if method.negatives else 0
+    if settings.symmetric and negatives == 0:
+        raise ConfigError(
+            f"symmetric: nothing keeps images apart in a symmetric {method.name}, which would "
+            "send them all to one point. Leave --symmetric out."
+        )
+    teacher = None
+    if not settings.symmetric or method.looks_at_teacher:
+        teacher = given.teacher_vectors(images)
+    source = LabelledTuples(
+        images.labels,
+        given.embed_by_student,
+        pairs=training_pairs(given.dataset, val=settings.val),
+        queries=settings.images_per_epoch,
+        negatives=negatives,
+        mining=(settings.negatives_from or method.negatives) if negatives else None,
+        pool_size=settings.pool_size,
+        pool_vectors=None if settings.symmetric else teacher,
+        seed=settings.seed,
+        device=given.runtime.device,
+    )
+    return _over(source, teacher, given)
+
+
+def _ranked(given: Distillation) -> Objective:
+    settings = given.settings
+    teacher = given.teacher_vectors(given.images)
+    source = RankedTuples(
+        teacher,
+        queries=settings.images_per_epoch,
+        pool_size=settings.pool_size,
+        top=settings.ranked_examples,
+        seed=settings.seed,
+        device=given.runtime.device,
+    )
+    return _over(source, teacher, given)
+
+
+def _over(source: TupleSource, teacher: Tensor | None, given: Distillation) -> Objective:
+    return TuplesObjective(
+        given.images,
+        source,
+        given.student.spec,
+        given.method.function,
+        given.weights,
+        teacher_vectors=teacher,
+        symmetric=given.settings.symmetric,
+        batch_size=given.settings.batch_size,
+        seed=given.settings.seed,
+        runtime=given.runtime,
+    )
+
+
 _BUILDERS: dict[MethodKind, Callable[[Distillation], Objective]] = {
     "coupled": _coupled,
     "vectors": _vectors,
     "batch": _batch,
+    "tuples": _tuples,
+    "ranked": _ranked,
 }

@@ -6,11 +6,19 @@ from typing import cast
 from torch import Tensor, nn
 
 from ram_cli.datasets import Dataset, ImageSet
-from ram_cli.engine import Runtime, SymmetricObjective
+from ram_cli.engine import (
+    LabelledTuples,
+    Objective,
+    Runtime,
+    SymmetricObjective,
+    TuplesObjective,
+)
 from ram_cli.engine.fit import Validate
+from ram_cli.engine.tuple_sources import Embed
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images
+from ram_cli.losses import METHODS
 from ram_cli.models import Embedder
 from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import SILENT, Reporter
@@ -18,6 +26,7 @@ from ram_cli.recipes.common import (
     CACHE_BYTES,
     open_dataset,
     open_runtime,
+    training_pairs,
     validation_values,
     with_pinned,
     worker_count,
@@ -36,6 +45,9 @@ from ram_cli.recipes.training import (
 )
 from ram_cli.settings import TrainSettings
 
+_WITHIN_CLASSES = ("pool", "batch")
+"""Kinds of mining whose batches hold several images of each class."""
+
 
 def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingResult:
     """Train one network with labels.
@@ -43,7 +55,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
     Raises:
         RamError: Something cannot be used or done; the message says what.
     """
-    if settings.batch_size % settings.images_per_class:
+    if settings.mining in _WITHIN_CLASSES and settings.batch_size % settings.images_per_class:
         raise ConfigError(
             f"batch_size: {settings.batch_size} images do not divide into classes of "
             f"{settings.images_per_class}. Use a multiple of --images-per-class."
@@ -68,14 +80,11 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
                 workers=workers,
                 reporter=reporter,
             )
-        objective = _objective(settings, model, images, runtime, workers)
-        if objective.excluded_classes:
-            reporter.warn(f"{objective.excluded_classes} classes of one image are not trained on")
         position = train_network(
             settings,
             run,
             model,
-            objective,
+            _objective(settings, model, dataset, runtime, workers, reporter),
             dataset,
             runtime,
             reporter,
@@ -96,14 +105,23 @@ def _wants_start(settings: TrainSettings) -> bool:
 
 
 def _objective(
-    settings: TrainSettings, model: Embedder, images: ImageSet, runtime: Runtime, workers: int
-) -> SymmetricObjective:
+    settings: TrainSettings,
+    model: Embedder,
+    dataset: Dataset,
+    runtime: Runtime,
+    workers: int,
+    reporter: Reporter,
+) -> Objective:
+    images = dataset.train if settings.val else dataset.train_val
+
     def embed(network: nn.Module, indices: Sequence[int]) -> Tensor:
         return embed_images(
             cast(Embedder, network), images.subset(indices), runtime=runtime, workers=workers
         )
 
-    return SymmetricObjective(
+    if settings.mining == "hard" or settings.mining == "random":
+        return _over_tuples(settings, model, dataset, images, embed, runtime)
+    objective = SymmetricObjective(
         images,
         model.spec,
         embed,
@@ -118,6 +136,45 @@ def _objective(
         seed=settings.seed,
         runtime=runtime,
         cache_bytes=CACHE_BYTES // max(1, workers),
+    )
+    if objective.excluded_classes:
+        reporter.warn(f"{objective.excluded_classes} classes of one image are not trained on")
+    return objective
+
+
+def _over_tuples(
+    settings: TrainSettings,
+    model: Embedder,
+    dataset: Dataset,
+    images: ImageSet,
+    embed: Embed,
+    runtime: Runtime,
+) -> TuplesObjective:
+    """Pairs of a class and negatives mined in each epoch, as landmark networks are trained."""
+    source = LabelledTuples(
+        images.labels,
+        embed,
+        pairs=training_pairs(dataset, val=settings.val),
+        queries=settings.images_per_epoch,
+        negatives=settings.negatives,
+        mining="hard" if settings.mining == "hard" else "random",
+        pool_size=settings.pool_size,
+        pool_vectors=None,
+        seed=settings.seed,
+        device=runtime.device,
+    )
+    method = METHODS[settings.loss]
+    return TuplesObjective(
+        images,
+        source,
+        model.spec,
+        method.function,
+        {name: getattr(settings, name) for name in method.weights},
+        teacher_vectors=None,
+        symmetric=True,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        runtime=runtime,
     )
 
 

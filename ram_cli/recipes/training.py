@@ -257,7 +257,12 @@ def seed_everything(seed: int) -> None:
 
 
 def build_network(
-    name: str, settings: TrainingSettings, *, dimension: int, head_from: Embedder | None = None
+    name: str,
+    settings: TrainingSettings,
+    *,
+    dimension: int,
+    adapter: int = 0,
+    head_from: Embedder | None = None,
 ) -> Embedder:
     """The network to train: a model that exists, or a new head on a backbone.
 
@@ -265,6 +270,7 @@ def build_network(
         name: Any name of a model.
         settings: How to build the head.
         dimension: D of a new projection, 0 for none.
+        adapter: Width of a new 1 x 1 convolution before pooling, 0 for none.
         head_from: A model whose layers after the backbone a new one starts from.
     """
     if Path(name).expanduser().exists() or not is_backbone_name(name):
@@ -276,6 +282,7 @@ def build_network(
         pretrained=settings.weights or settings.pretrained,
         local_whitening=settings.local_whitening,
         regional=settings.regional,
+        adapter=adapter,
         init_from=head_from,
     )
 

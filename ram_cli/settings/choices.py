@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from ram_cli.settings.published import PUBLISHED_NAMES
+
 CommandName = Literal[
     "demo", "download", "prepare", "train", "distill", "test", "export", "info", "list"
 ]
@@ -16,11 +18,26 @@ DatasetName = Literal["furniture", "cub", "cars", "sop"]
 """Datasets known by name; any other value is a folder."""
 
 PoolingName = Literal["gem", "gemmp", "mac", "spoc", "rmac", "none"]
-LossName = Literal["triplet", "contrastive"]
+LossName = Literal["triplet", "contrastive", "multi-similarity"]
 MethodName = Literal[
-    "coupled", "cosine-regression", "regression", "cross-entropy", "rkd", "darkrank"
+    "coupled",
+    "cosine-regression",
+    "regression",
+    "cross-entropy",
+    "rkd",
+    "darkrank",
+    "contrastive",
+    "contrastive+",
+    "contrastive-distance",
+    "random-negatives",
+    "triplet",
+    "multi-similarity",
+    "distance-cross-entropy",
+    "positive-regression",
+    "ranked-triplet",
 ]
-MiningName = Literal["pool", "batch"]
+MiningName = Literal["pool", "batch", "hard", "random"]
+NegativesName = Literal["hard", "random"]
 ProjectionStartName = Literal["whitening", "random"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 SchedulerName = Literal["onecycle", "cyclic", "exponential", "none"]
@@ -29,16 +46,6 @@ LoggerName = Literal["tensorboard", "none"]
 SplitName = Literal["test", "val", "train"]
 ListingName = Literal["datasets", "models", "methods", "poolings", "losses"]
 
-PUBLISHED_MODES = {
-    "ts_aug": "coupled",
-    "ts_reg": "cosine-regression",
-    "reg": "regression",
-    "cross_entropy": "cross-entropy",
-    "sym": "triplet",
-    "std": "contrastive",
-}
-"""Published names of modes, and the method or the loss that each of them is."""
-
 
 def _folded(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
@@ -46,7 +53,7 @@ def _folded(value: object) -> object:
 
 def _mode(value: object) -> object:
     folded = _folded(value)
-    return PUBLISHED_MODES.get(folded, folded) if isinstance(folded, str) else folded
+    return PUBLISHED_NAMES.get(folded, folded) if isinstance(folded, str) else folded
 
 
 Folded = BeforeValidator(_folded)
@@ -59,6 +66,7 @@ Pooling = Annotated[PoolingName, Folded]
 Loss = Annotated[LossName, Mode]
 Method = Annotated[MethodName, Mode]
 Mining = Annotated[MiningName, Folded]
+Negatives = Annotated[NegativesName, Folded]
 ProjectionStart = Annotated[ProjectionStartName, Folded]
 Optimizer = Annotated[OptimizerName, Folded]
 Scheduler = Annotated[SchedulerName, Folded]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, PositiveInt
 from ram_cli.settings.base import CommandSettings
 from ram_cli.settings.choices import Listing, Split
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
-from ram_cli.settings.distillation import DistillationGroup
+from ram_cli.settings.distillation import CoupledGroup, DistillationGroup, TuplesGroup
 from ram_cli.settings.fields import (
     AutoEpochs,
     AutoSize,
@@ -67,6 +67,8 @@ class DistillSettings(
     DistillNetworksGroup,
     DistillDataGroup,
     DistillationGroup,
+    CoupledGroup,
+    TuplesGroup,
     OptimisationGroup,
     RunGroup,
     MachineGroup,

@@ -123,11 +123,14 @@ def _expanded(path: Path) -> Path:
 ImageSize = Annotated[int, Field(ge=16, le=8192)]
 """Side of a square input, pixels."""
 
-AutoSize = Annotated[ImageSize | None, BeforeValidator(_auto)]
+Auto = BeforeValidator(_auto)
+"""Reads `auto` as None, for a field whose annotation admits None."""
+
+AutoSize = Annotated[ImageSize | None, Auto]
 """Side of a square input, pixels; `auto` is None."""
 
-AutoCount = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_auto)]
-AutoEpochs = Annotated[PositiveInt | None, BeforeValidator(_auto)]
+AutoCount = Annotated[Annotated[int, Field(ge=0)] | None, Auto]
+AutoEpochs = Annotated[PositiveInt | None, Auto]
 FolderPath = Annotated[Path, AfterValidator(_expanded)]
 Device = Annotated[str, BeforeValidator(_device), AfterValidator(_known_device)]
 Dataset = Annotated[str, AfterValidator(_dataset)]

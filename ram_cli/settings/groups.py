@@ -1,9 +1,17 @@
 """Groups of settings that commands share; the docstring of a group is its panel in help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from ram_cli.settings.choices import (
     Logger,
@@ -24,6 +32,7 @@ from ram_cli.settings.fields import (
     Flag,
     FolderPath,
 )
+from ram_cli.settings.published import PUBLISHED_TRAININGS, folded
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
@@ -157,6 +166,11 @@ class BackboneGroup(EmbedderGroup):
 class DistillNetworksGroup(EmbedderGroup):
     """Network."""
 
+    adapter: Annotated[AutoCount, Flag(metavar="DIM")] = Field(
+        None,
+        description="Outputs of a 1 x 1 convolution before pooling, 0 = none; auto is the width of "
+        "a teacher without projection, where the student's differs.",
+    )
     teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
         description="Gallery network: a folder, a file, a published or a Hub name."
     )
@@ -204,7 +218,12 @@ class OptimisationGroup(BaseModel):
 class MetricLearningGroup(BaseModel):
     """Metric learning."""
 
-    loss: Annotated[Loss, Flag(("mode",))] = Field("triplet", description="Loss.")
+    mode: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None,
+        description="Published way to train: sym is --loss triplet --mining pool, std is --loss "
+        "contrastive --mining hard.",
+    )
+    loss: Loss = Field("triplet", description="Loss.")
     loss_margin: PositiveFloat = Field(0.7, description="Margin of the loss.")
     images_per_class: Annotated[int, Field(ge=2)] = Field(
         4, description="Images of a class in a batch."
@@ -214,8 +233,25 @@ class MetricLearningGroup(BaseModel):
     )
     mining: Mining = Field(
         "pool",
-        description="Where negatives come from: a pool, once per epoch, or the batch itself.",
+        description="Where negatives come from: near and far ones of a pool, once per epoch; the "
+        "batch itself; or a pool again, the hardest or random ones, for random pairs of a class.",
     )
     pool_size: Annotated[int, Field(ge=2)] = Field(
         20_000, description="Images that negatives are mined from, at most."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_mode(cls, values: Any) -> Any:
+        """Read a published mode as the settings that it stands for, unless they are given."""
+        known = PUBLISHED_TRAININGS.get(folded(values.get("mode")), {})
+        return {**known, **values, **({"mode": None} if known else {})}
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, mode: str | None) -> str | None:
+        if mode is not None:
+            raise ValueError(
+                f"is not one of {', '.join(PUBLISHED_TRAININGS)}; ram distill has more"
+            )
+        return mode

@@ -10,10 +10,19 @@ from ram_cli.views.evaluation import (
     landmark_view,
     rescaled_view,
 )
+from ram_cli.views.pairs import label_pairs, listed_pairs, pair_count
 from ram_cli.views.samplers import ClassPlan, class_plan, instance_plan
 from ram_cli.views.single import SingleViews
 from ram_cli.views.spec import InputSpec, ViewKey
 from ram_cli.views.tensors import normalise, resize_batch
+from ram_cli.views.whole import (
+    Fit,
+    WholeViews,
+    bucket_shape,
+    bucket_shapes,
+    shape_batches,
+    stack_by_shape,
+)
 
 __all__ = [
     "ClassPlan",
@@ -21,10 +30,14 @@ __all__ = [
     "CoupledSample",
     "CoupledViews",
     "EvaluationViews",
+    "Fit",
     "InputSpec",
     "LandmarkViews",
     "SingleViews",
     "ViewKey",
+    "WholeViews",
+    "bucket_shape",
+    "bucket_shapes",
     "class_plan",
     "collate_coupled",
     "decode_image",
@@ -32,8 +45,13 @@ __all__ = [
     "evaluation_view",
     "image_pixels",
     "instance_plan",
+    "label_pairs",
     "landmark_view",
+    "listed_pairs",
     "normalise",
+    "pair_count",
     "rescaled_view",
     "resize_batch",
+    "shape_batches",
+    "stack_by_shape",
 ]

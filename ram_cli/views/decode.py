@@ -101,6 +101,25 @@ def image_pixels(image: Image.Image) -> NDArray[np.uint8]:
             raise UnreadableImageError(name, _reason(Path(name), error)) from error
 
 
+def stored_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) in pixels of an upright image, told by the head of its file.
+
+    Of a turned PNG, whose turn stands at the end of the file, height and width are exchanged.
+
+    Raises:
+        UnreadableImageError: The file is missing, or not an image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_formats()) as image:
+                width, height = image.size
+                turn = _TURNS.get(_orientation(image))
+        except _DAMAGE as error:
+            raise UnreadableImageError(path, _reason(Path(path), error)) from error
+    return (width, height) if turn is not None and turn[0] else (height, width)
+
+
 def _read(
     image: Image.Image, box: ArrayLike | None, min_side: int | None
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:

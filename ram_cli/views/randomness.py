@@ -11,6 +11,10 @@ class Stream(IntEnum):
     DRAW = 0
     INSTANCE_PLAN = 1
     CLASS_PLAN = 2
+    PAIR_PLAN = 3
+    SHAPE_ORDER = 4
+    NEGATIVES = 5
+    POOL = 6
 
 
 def generator(stream: Stream, seed: int, epoch: int, position: int = 0) -> np.random.Generator:

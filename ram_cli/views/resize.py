@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ram_cli.views.draw import Box
@@ -29,6 +31,20 @@ def crop_resize(pixels: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.ui
     )
     result: NDArray[np.uint8] = resized.permute(0, 2, 3, 1)[0].contiguous().numpy()
     return result
+
+
+def resize_to(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor:
+    """Resize to (height, width), Pillow's antialiased Lanczos as everywhere without augmentation.
+
+    Args:
+        pixels: uint8 `[H, W, 3]`.
+        shape: Height and width of the result in pixels.
+
+    Returns:
+        uint8 `[3, height, width]`.
+    """
+    resized = Image.fromarray(pixels).resize((shape[1], shape[0]), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
 def padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,8 +6,9 @@ from losses_golden import seeded, unit
 
 from ram_cli import losses
 from ram_cli.errors import ConfigError
-from ram_cli.losses import LOSSES, METHODS, find_loss, find_method
-from ram_cli.settings.choices import PUBLISHED_MODES, LossName, MethodName
+from ram_cli.losses import LOSSES, METHODS, Tuples, find_loss, find_method
+from ram_cli.settings.choices import LossName, MethodName
+from ram_cli.settings.published import PUBLISHED_NAMES, PUBLISHED_PAIRS, PUBLISHED_TRAININGS
 
 
 def test_keys_are_the_choices_of_the_settings():
@@ -24,11 +25,13 @@ def test_rows_hold_what_they_are_filed_under():
 
 
 def test_aliases_are_found_and_clash_with_nothing():
-    for published, name in PUBLISHED_MODES.items():
-        if name in METHODS:
-            assert find_method(published) is METHODS[name]
-        else:
+    for published, name in PUBLISHED_NAMES.items():
+        if published in ("sym", "std"):
             assert find_loss(published) is LOSSES[name]
+        else:
+            assert find_method(published) is METHODS[name]
+    assert all(pair["method"] in METHODS for pair in PUBLISHED_PAIRS.values())
+    assert all(training["loss"] in LOSSES for training in PUBLISHED_TRAININGS.values())
     for table in (LOSSES, METHODS):
         names = [name for entry in table.values() for name in (entry.name, *entry.aliases)]
         assert len(names) == len(set(names))
@@ -45,10 +48,13 @@ def test_an_unknown_name_lists_the_closest():
 
 def test_functions_take_what_the_tables_say():
     student, teacher = unit(seeded(), 2, 3, 8), unit(seeded(1), 2, 3, 8)
+    unit_pair = unit(seeded(2), 2, 8), teacher[:, 1:]
     arguments = {
         "coupled": (student, teacher),
         "vectors": (student[0], teacher[0]),
         "batch": (student[0], teacher[0]),
+        "tuples": (Tuples(student[:, 0], teacher[:, :1], teacher[:, 1:], *unit_pair),),
+        "ranked": (Tuples(student[:, 0], teacher[:, :1], teacher[:, 1:2], *unit_pair),),
     }
     for method in METHODS.values():
         weights = dict.fromkeys(method.weights, 0.5)

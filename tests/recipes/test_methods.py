@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tiny_runs import DISTILL
+from tiny_runs import DISTILL, TINY, TRAIN
 
 from ram_cli import load_model
 
@@ -28,9 +28,84 @@ def test_methods_on_plain_views(teacher, images, call, mode):
     assert load_model("student/final").dimension == 16
 
 
+OVER_TUPLES = [
+    ["--mode", "ts"],
+    ["--mode", "ts_self", "--loss", "contrastive"],
+    ["--mode", "ts", "--loss", "contrastive_dist"],
+    ["--method", "random-negatives"],
+    ["--mode", "rand", "--loss", "triplet"],
+    ["--method", "multi-similarity"],
+    ["--mode", "ts", "--loss", "cross_entropy_dist"],
+    ["--mode", "rand_tpl"],
+]
+
+
+@pytest.mark.parametrize("side", [[], ["--symmetric"]], ids=["asym", "sym"])
+@pytest.mark.parametrize("words", [*OVER_TUPLES, ["--mode", "reg_only_pos"]], ids=" ".join)
+def test_methods_over_tuples(teacher, images, call, words, side):
+    code, _, err = call(
+        *DISTILL, *words, *side, "--dataset", images, "--teacher", teacher, "--student", teacher,
+        "--negatives", "3", "--epochs", "1", "--output", "student", "--no-val", "--log-every", "1",
+    )  # fmt: skip
+    if side and words not in OVER_TUPLES:
+        assert code == 2
+        assert "symmetric" in err
+        return
+    assert code == 0, err
+    assert all(math.isfinite(loss) for loss in losses("student"))
+    assert load_model("student/final").dimension == 16
+
+
 def test_batches_too_small_to_compare_are_refused(teacher, images, call):
     words = [*DISTILL, "--dataset", images, "--teacher", teacher, "--student", teacher]
     code, _, err = call(*words, "--method", "rkd", "--batch-size", "2")
     assert code == 2
     assert "batch_size" in err
     assert not list(Path("runs").glob("*"))
+
+
+def test_symmetric_is_for_methods_with_positives(teacher, images, call):
+    words = [*DISTILL, "--dataset", images, "--teacher", teacher, "--student", teacher]
+    code, _, err = call(*words, "--method", "regression", "--symmetric")
+    assert code == 2
+    assert "symmetric" in err
+    code, _, err = call(*words, "--method", "regression", "--negatives-from", "random")
+    assert code == 2
+    assert "negatives_from" in err
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "triplet", "multi-similarity"])
+def test_a_network_learns_over_tuples_without_a_teacher(images, call, loss):
+    code, _, err = call(
+        *TRAIN, "--mode", "std", "--loss", loss, "--dataset", images, "--output", "run",
+        "--epochs", "4", "--log-every", "1", "--projection-start", "random", "--batch-size", "6",
+    )  # fmt: skip
+    assert code == 0, err
+    seen = losses("run")
+    assert sum(seen[-6:]) < sum(seen[:6])
+
+
+def test_a_narrow_student_of_a_teacher_without_projection_gets_a_convolution(images, call):
+    code, _, err = call(
+        *TRAIN, "--whitening", "0", "--backbone", "timm:test_efficientnet", "--epochs", "1",
+        "--dataset", images, "--output", "teacher",
+    )  # fmt: skip
+    assert code == 0, err
+    width = load_model("teacher/final").dimension
+    for student, adapter in ((TINY, width), ("timm:test_efficientnet", 0)):
+        code, _, err = call(
+            *DISTILL, "--dataset", images, "--teacher", "teacher", "--student", student,
+            "--no-pretrained", "--epochs", "1", "--method", "contrastive", "--negatives", "2",
+            "--image-size", "32", "--output", f"student-{adapter}", "--no-val",
+        )  # fmt: skip
+        assert code == 0, err
+        trained = load_model(f"student-{adapter}/final")
+        assert trained.config.adapter == adapter
+        assert trained.projection is None
+        assert trained.dimension == width
+    code, _, err = call(
+        *DISTILL, "--dataset", images, "--teacher", "teacher", "--student", TINY,
+        "--no-pretrained", "--adapter", "7",
+    )  # fmt: skip
+    assert code == 2
+    assert "7" in err

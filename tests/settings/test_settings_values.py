@@ -85,6 +85,7 @@ def test_written_settings_hold_every_value_but_where_the_run_lies():
     written = tomllib.loads(settings.to_toml())["train"]
     assert written["image_size"] == "auto"
     assert set(TrainSettings.model_fields) - set(written) == {
+        "mode",
         "output",
         "resume",
         "config",
