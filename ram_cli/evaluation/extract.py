@@ -8,15 +8,24 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ram_cli.datasets import ImageSet
 from ram_cli.engine.interrupt import ignore_interrupts
 from ram_cli.engine.runtime import Runtime
+from ram_cli.engine.shaped import ShapedItem, collate_shaped
 from ram_cli.errors import ModelError
 from ram_cli.models import Embedder, l2_normalise
 from ram_cli.progress import SILENT, Reporter
-from ram_cli.views import EvaluationViews, InputSpec, normalise, resize_batch
+from ram_cli.views import (
+    EvaluationViews,
+    Fit,
+    InputSpec,
+    LandmarkViews,
+    exact_batches,
+    normalise,
+    resize_batch,
+)
 
 SINGLE_SCALE = (1.0,)
 
@@ -33,20 +42,23 @@ def embed_images(
     reporter: Reporter = SILENT,
     description: str = "embed",
     pooled: bool = False,
+    fit: Fit = "crop",
 ) -> Tensor:
-    """Embed the centre crops of images, without augmentation.
+    """Embed images without augmentation: centre crops, or whole in their exact shapes.
 
     Args:
         model: Moved to the runtime's device and put in eval mode; its training mode is restored.
         images: The images, N.
         runtime: Where and in which precision to compute.
-        size: Side of the crop in pixels; None for the model's own.
+        size: Side of the crop, or longer side of the whole image, in pixels; None for the model's
+            own.
         scales: Factors on that size whose vectors are combined, see `embed_batch`.
-        batch_size: B.
+        batch_size: B; of whole images, as many as have the pixels of so many 224 x 224 crops.
         workers: Processes that decode; 0 decodes here.
         reporter: Told of every batch.
         description: What the reporter calls it.
         pooled: Stop before the projection; D is then the width of the pooled features.
+        fit: "crop" for centre crops, "whole" for whole images.
 
     Returns:
         Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
@@ -57,8 +69,9 @@ def embed_images(
     """
     spec = model.spec if size is None else model.spec.with_size(size)
     loader = DataLoader(
-        EvaluationViews(images, spec.size),
-        batch_size=batch_size,
+        _IndexedViews(images, spec.size, fit),
+        batch_sampler=_batches(images, spec.size, batch_size, fit),
+        collate_fn=collate_shaped,
         num_workers=workers,
         pin_memory=runtime.device.type == "cuda",
         worker_init_fn=ignore_interrupts if workers else None,
@@ -69,14 +82,12 @@ def embed_images(
     place(model, runtime).eval()
     try:
         with reporter.task(description, len(images)) as task:
-            done = 0
-            for views in loader:
-                batch = embed_batch(
-                    model, views, spec, runtime=runtime, scales=scales, pooled=pooled
-                )
-                vectors[done : done + len(batch)] = batch
-                done += len(batch)
-                task.advance(len(batch))
+            for batch in loader:
+                for places, views in zip(batch.places, batch.views, strict=True):
+                    vectors[batch.images[places]] = embed_batch(
+                        model, views, spec, runtime=runtime, scales=scales, pooled=pooled
+                    )
+                task.advance(len(batch.images))
     finally:
         model.train(training)
     if not bool(torch.isfinite(vectors).all()):
@@ -85,6 +96,26 @@ def embed_images(
             "Use --precision fp32, or another model."
         )
     return vectors
+
+
+class _IndexedViews(Dataset[ShapedItem]):
+    """Views by index, each with the image it shows."""
+
+    def __init__(self, images: ImageSet, size: int, fit: Fit) -> None:
+        make = LandmarkViews if fit == "whole" else EvaluationViews
+        self.views: Dataset[Tensor] = make(images, size)
+
+    def __getitem__(self, index: int) -> ShapedItem:
+        return ShapedItem(index, index, self.views[index])
+
+
+def _batches(images: ImageSet, size: int, batch_size: int, fit: Fit) -> list[list[int]]:
+    if fit == "whole":
+        return exact_batches(images, size, batch_size)
+    return [
+        list(range(start, min(start + batch_size, len(images))))
+        for start in range(0, len(images), batch_size)
+    ]
 
 
 def embed_batch(

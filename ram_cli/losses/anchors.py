@@ -122,7 +122,7 @@ def _assign(vectors: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     step = max(1, BLOCK_DISTANCES // len(centres))
     lengths = centres.square().sum(dim=1)
     nearest, distances = [], []
-    for block in vectors.split(step):
+    for block in torch.split(vectors, step):
         best = (lengths - 2 * block @ centres.T).min(dim=1)
         nearest.append(best.indices)
         distances.append(best.values + block.square().sum(dim=1))

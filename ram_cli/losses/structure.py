@@ -64,6 +64,7 @@ def ssp_loss(
 
 def _similarities(vectors: Tensor, anchors: Tensor) -> Tensor:
     """Cosines `[P, V, A]` of the parts of `[B, K, D]` vectors with anchors `[P, A, D / P]`."""
-    cut = vectors.flatten(0, 1).unflatten(1, (anchors.shape[0], -1)).transpose(0, 1)
+    rows = vectors.flatten(0, 1)
+    cut = rows.view(len(rows), anchors.shape[0], -1).transpose(0, 1)
     # [P, V, D / P] parts
     return F.normalize(cut, dim=-1) @ anchors.mT

@@ -18,6 +18,7 @@ from ram_cli.models import fetch_from_hub, is_hub_id, is_model_folder, pinned
 from ram_cli.progress import Reporter
 from ram_cli.settings import CommandSettings
 from ram_cli.settings.sources import RUNS
+from ram_cli.views import Fit
 
 Chosen = TypeVar("Chosen", bound=CommandSettings)
 
@@ -114,6 +115,16 @@ def training_pairs(dataset: Dataset, *, val: bool) -> NDArray[np.int64] | None:
     if val or "val" not in pairs:
         return pairs.get("train")
     return np.concatenate([pairs["train"], pairs["val"] + len(dataset.train)])
+
+
+def chosen_fit(wanted: Fit | None, dataset: Dataset) -> Fit:
+    """What networks see of an image: as asked for, else the whole where pairs come with a dataset.
+
+    Those are the landmarks: photographs of any aspect, which show their object anywhere.
+    """
+    if wanted is not None:
+        return wanted
+    return "whole" if getattr(dataset, "pairs", None) else "crop"
 
 
 def worker_count(requested: int | None, runtime: Runtime) -> int:

@@ -14,6 +14,7 @@ from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
 from ram_cli.models import Embedder
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.rows import ResultRow
+from ram_cli.views import Fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,7 @@ class Comparison:
         scales: Factors on every size.
         batch_size: Images in a batch.
         workers: Processes that decode.
+        fits: What the networks see of an image, by image set; its centre where none is named.
         reporter: Told of the progress.
     """
 
@@ -58,6 +60,7 @@ class Comparison:
     scales: Sequence[float] = SINGLE_SCALE
     batch_size: int = 64
     workers: int = 0
+    fits: dict[str, Fit] = field(default_factory=dict)
     reporter: Reporter = SILENT
     _vectors: dict[tuple[int, int, str], Tensor] = field(default_factory=dict)
     _costs: dict[tuple[int, int], QueryCost] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Comparison:
                 scales=self.scales,
                 batch_size=self.batch_size,
                 workers=self.workers,
+                fit=self.fits.get(images.name, "crop"),
                 reporter=self.reporter,
                 description=f"embed {images.name}, {side.label}",
             )

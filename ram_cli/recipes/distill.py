@@ -143,7 +143,9 @@ def _validation(distillation: Distillation) -> Validate | None:
     runtime, workers = distillation.runtime, distillation.workers
 
     def validate(network: nn.Module) -> Mapping[str, float]:
-        query = embed_images(cast(Embedder, network), images, runtime=runtime, workers=workers)
+        query = embed_images(
+            cast(Embedder, network), images, runtime=runtime, workers=workers, fit=distillation.fit
+        )
         return validation_values(
             label_metrics(query, gallery, images.labels, images.labels, (1,), same_set=True)
         )

@@ -21,11 +21,12 @@ from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import Embedder, model_hash
 from ram_cli.progress import SILENT, Reporter
+from ram_cli.views import Fit
 
 PREPARED = "prepared"
 """Folder below the folder for data that holds what is computed once."""
 
-_FORMAT = "1"
+_FORMAT = "2"
 _HASH_DIGITS = 16
 
 
@@ -44,6 +45,7 @@ class FeatureKey:
         size: Side of its input in pixels.
         scales: Factors on that size.
         precision: Number format it computed in.
+        fit: What it saw of an image.
     """
 
     content: str
@@ -51,10 +53,16 @@ class FeatureKey:
     size: int
     scales: tuple[float, ...]
     precision: str
+    fit: Fit = "crop"
 
     @classmethod
     def of(
-        cls, dataset: Dataset, model: Embedder, runtime: Runtime, scales: Sequence[float]
+        cls,
+        dataset: Dataset,
+        model: Embedder,
+        runtime: Runtime,
+        scales: Sequence[float],
+        fit: Fit = "crop",
     ) -> "FeatureKey":
         """The key of a model's vectors of a dataset."""
         return cls(
@@ -63,13 +71,15 @@ class FeatureKey:
             model.spec.size,
             tuple(scales),
             runtime.precision,
+            fit,
         )
 
     @property
     def file(self) -> str:
         """Name of the file; what it leaves out or cuts short stands inside."""
         scales = "_".join(f"{scale:g}" for scale in self.scales)
-        return f"{self.model[:_HASH_DIGITS]}-{self.size}-{scales}-{self.precision}.safetensors"
+        size = f"{self.size}" if self.fit == "crop" else f"{self.size}-{self.fit}"
+        return f"{self.model[:_HASH_DIGITS]}-{size}-{scales}-{self.precision}.safetensors"
 
     def metadata(self, vectors: Tensor, images: ImageSet) -> dict[str, str]:
         """What the file says of itself."""
@@ -81,6 +91,7 @@ class FeatureKey:
             "size": str(self.size),
             "scales": scales,
             "precision": self.precision,
+            "fit": self.fit,
             "paths": hashlib.sha256("\n".join(images.paths).encode()).hexdigest(),
             "vectors": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
         }
@@ -93,13 +104,14 @@ def teacher_vectors(
     data_root: Path,
     *,
     runtime: Runtime,
+    fit: Fit = "crop",
     workers: int = 0,
     reporter: Reporter = SILENT,
     description: str = "embed by the teacher",
 ) -> Tensor:
     """Vectors of some images of a dataset: those that `ram prepare` kept, else computed now.
 
-    Kept ones are used only if images, split, network, input size and precision are the very same.
+    Kept ones are used only if images, split, network, input and precision are the very same.
 
     Args:
         teacher: The network.
@@ -107,6 +119,7 @@ def teacher_vectors(
         dataset: What they are part of.
         data_root: Folder of the datasets.
         runtime: Where and in which precision to compute.
+        fit: What the network sees of an image.
         workers: Processes that decode.
         reporter: Told which of the two it is.
         description: What the reporter calls the computation.
@@ -116,7 +129,7 @@ def teacher_vectors(
     """
     folder = prepared_folder(data_root, dataset) / "features"
     if folder.is_dir():
-        key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE)
+        key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
         kept = _read(folder / key.file, key, dataset, reporter)
         if kept is not None:
             reporter.note(f"{images.name}: the teacher's vectors are those in {folder / key.file}")
@@ -126,6 +139,7 @@ def teacher_vectors(
         teacher,
         images,
         runtime=runtime,
+        fit=fit,
         workers=workers,
         reporter=reporter,
         description=description,
@@ -138,6 +152,7 @@ def keep_vectors(
     data_root: Path,
     *,
     runtime: Runtime,
+    fit: Fit = "crop",
     workers: int = 0,
     reporter: Reporter = SILENT,
 ) -> Path:
@@ -148,6 +163,7 @@ def keep_vectors(
         dataset: The images.
         data_root: Folder of the datasets.
         runtime: Where and in which precision to compute.
+        fit: What the network sees of an image.
         workers: Processes that decode.
         reporter: Told of the progress.
 
@@ -157,7 +173,7 @@ def keep_vectors(
     Raises:
         OutputError: It cannot be written.
     """
-    key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE)
+    key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
     path = prepared_folder(data_root, dataset) / "features" / key.file
     if _read(path, key, dataset, reporter) is not None:
         reporter.note(f"the teacher's vectors are kept already: {path}")
@@ -167,6 +183,7 @@ def keep_vectors(
         teacher,
         images,
         runtime=runtime,
+        fit=fit,
         workers=workers,
         reporter=reporter,
         description=f"embed {dataset.name}",

@@ -22,9 +22,10 @@ from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS, MethodEntry, MethodKind
 from ram_cli.models import Embedder
 from ram_cli.progress import Reporter
-from ram_cli.recipes.common import CACHE_BYTES, training_pairs
+from ram_cli.recipes.common import CACHE_BYTES, chosen_fit, training_pairs
 from ram_cli.recipes.features import teacher_vectors
 from ram_cli.settings import DistillSettings
+from ram_cli.views import Fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +65,11 @@ class Distillation:
         """The images to train on, N."""
         return self.dataset.train if self.settings.val else self.dataset.train_val
 
+    @property
+    def fit(self) -> Fit:
+        """What both networks see of an image, where it is not cropped at random."""
+        return chosen_fit(self.settings.fit, self.dataset)
+
     def teacher_vectors(self, images: ImageSet) -> Tensor:
         """Vectors of the teacher `[N, D]`, those that are kept if there are any."""
         return teacher_vectors(
@@ -72,6 +78,7 @@ class Distillation:
             self.dataset,
             self.settings.data_root,
             runtime=self.runtime,
+            fit=self.fit,
             workers=self.workers,
             reporter=self.reporter,
         )
@@ -82,6 +89,7 @@ class Distillation:
             cast(Embedder, network),
             self.images.subset(indices),
             runtime=self.runtime,
+            fit=self.fit,
             workers=self.workers,
             reporter=self.reporter,
             description="mine",
@@ -134,6 +142,7 @@ def _vectors(given: Distillation) -> Objective:
         given.student.spec,
         given.method.function,
         given.weights,
+        fit=given.fit,
         batch_size=settings.batch_size,
         images_per_epoch=settings.images_per_epoch,
         seed=settings.seed,
@@ -199,6 +208,7 @@ def _over(source: TupleSource, teacher: Tensor | None, given: Distillation) -> O
         given.weights,
         teacher_vectors=teacher,
         symmetric=given.settings.symmetric,
+        fit=given.fit,
         batch_size=given.settings.batch_size,
         seed=given.settings.seed,
         runtime=given.runtime,

@@ -9,7 +9,7 @@ from ram_cli.datasets.split_file import SPLIT_FILE
 from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
 from ram_cli.progress import SILENT, Reporter, TableData
-from ram_cli.recipes.common import model_folder, open_runtime, worker_count
+from ram_cli.recipes.common import chosen_fit, model_folder, open_runtime, worker_count
 from ram_cli.recipes.features import keep_vectors, prepared_folder
 from ram_cli.settings import PrepareSettings
 from ram_cli.views import decode_image
@@ -92,6 +92,7 @@ def run_prepare(settings: PrepareSettings, reporter: Reporter = SILENT) -> Prepa
             dataset,
             settings.data_root,
             runtime=runtime,
+            fit=chosen_fit(settings.fit, dataset),
             workers=worker_count(settings.workers, runtime),
             reporter=reporter,
         )

@@ -10,6 +10,7 @@ from ram_cli.evaluation import whiten_supervised
 from ram_cli.evaluation.extract import embed_images
 from ram_cli.models import Embedder
 from ram_cli.progress import Reporter
+from ram_cli.views import Fit
 
 SHRINKAGE = 0.3
 """Of the covariance of matching pairs; chosen among 0.01, 0.1, 0.3 and 1 on the furniture images
@@ -24,6 +25,7 @@ def start_projection(
     runtime: Runtime,
     workers: int,
     reporter: Reporter,
+    fit: Fit = "crop",
 ) -> bool:
     """Start the projection from what separates matching images, if it can be learned.
 
@@ -37,6 +39,7 @@ def start_projection(
         runtime: Where to embed them.
         workers: Processes that decode.
         reporter: Told of the progress.
+        fit: What the network sees of an image.
 
     Returns:
         Whether the projection was set: not without one, nor without two images of any class, nor
@@ -55,6 +58,7 @@ def start_projection(
         reporter=reporter,
         description="learn projection",
         pooled=True,
+        fit=fit,
     )
     whitening = whiten_supervised(features, query, positive, shrinkage=SHRINKAGE)
     weight = whitening.projection[: model.dimension]  # [D, C]

@@ -3,17 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.errors import ConfigError
 from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter, TableData
-from ram_cli.recipes.common import model_folder, open_dataset, open_runtime, worker_count
+from ram_cli.recipes.common import (
+    chosen_fit,
+    model_folder,
+    open_dataset,
+    open_runtime,
+    worker_count,
+)
 from ram_cli.recipes.comparison import Comparison, Side
 from ram_cli.recipes.pictures import write_pictures
 from ram_cli.recipes.rows import ResultRow, rows_table
 from ram_cli.settings import TestSettings, newest_run
+from ram_cli.views import Fit
 
 _SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
 
@@ -80,6 +87,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     shown: list[tuple[Side, Side, ImageSet, ResultRow]] = []
     for dataset in _datasets(settings, name, reporter):
         images = dataset.splits[settings.split]
+        comparison.fits[images.name] = chosen_fit(settings.fit or _fit_as_trained(name), dataset)
         for query, gallery in _pairs(settings, student, teacher):
             row = comparison.row(query, gallery, images)
             rows.append(row)
@@ -177,6 +185,13 @@ def _split_as_trained(
         )
         trained = {key: value for key, value in trained.items() if key not in asked}
     return settings.model_copy(update=trained)
+
+
+def _fit_as_trained(model: str) -> Fit | None:
+    """What the model was told to see of an image when it was trained."""
+    record = read_provenance(model).get("settings", {}) if is_model_folder(model) else {}
+    fit = record.get("fit")
+    return fit if fit in get_args(Fit) else None
 
 
 def _cost_remark(comparison: Comparison, student: Side, teacher: Side | None) -> list[str]:

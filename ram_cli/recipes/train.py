@@ -24,6 +24,7 @@ from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     CACHE_BYTES,
+    chosen_fit,
     open_dataset,
     open_runtime,
     training_pairs,
@@ -44,6 +45,7 @@ from ram_cli.recipes.training import (
     train_network,
 )
 from ram_cli.settings import TrainSettings
+from ram_cli.views import Fit
 
 _WITHIN_CLASSES = ("pool", "batch")
 """Kinds of mining whose batches hold several images of each class."""
@@ -71,6 +73,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
         if settings.image_size is not None:
             model.set_input_size(settings.image_size)
         workers = worker_count(settings.workers, runtime)
+        fit = chosen_fit(settings.fit, dataset)
         if _wants_start(settings) and run.checkpoint() is None:
             start_projection(
                 model,
@@ -79,6 +82,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
                 runtime=runtime,
                 workers=workers,
                 reporter=reporter,
+                fit=fit,
             )
         position = train_network(
             settings,
@@ -88,7 +92,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
             dataset,
             runtime,
             reporter,
-            validate=_validation(dataset, runtime, workers) if settings.val else None,
+            validate=_validation(dataset, runtime, workers, fit) if settings.val else None,
             record={},
         )
         result = finished(run, position)
@@ -116,7 +120,11 @@ def _objective(
 
     def embed(network: nn.Module, indices: Sequence[int]) -> Tensor:
         return embed_images(
-            cast(Embedder, network), images.subset(indices), runtime=runtime, workers=workers
+            cast(Embedder, network),
+            images.subset(indices),
+            runtime=runtime,
+            workers=workers,
+            fit=chosen_fit(settings.fit, dataset),
         )
 
     if settings.mining == "hard" or settings.mining == "random":
@@ -172,13 +180,14 @@ def _over_tuples(
         {name: getattr(settings, name) for name in method.weights},
         teacher_vectors=None,
         symmetric=True,
+        fit=chosen_fit(settings.fit, dataset),
         batch_size=settings.batch_size,
         seed=settings.seed,
         runtime=runtime,
     )
 
 
-def _validation(dataset: Dataset, runtime: Runtime, workers: int) -> Validate | None:
+def _validation(dataset: Dataset, runtime: Runtime, workers: int, fit: Fit) -> Validate | None:
     """Symmetric retrieval on classes that are not trained on."""
     images = dataset.val
     if len(images) == 0:
@@ -186,7 +195,7 @@ def _validation(dataset: Dataset, runtime: Runtime, workers: int) -> Validate | 
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         model = cast(Embedder, network)
-        vectors = embed_images(model, images, runtime=runtime, workers=workers)
+        vectors = embed_images(model, images, runtime=runtime, workers=workers, fit=fit)
         return validation_values(
             label_metrics(vectors, vectors, images.labels, images.labels, (1,), same_set=True)
         )

@@ -40,6 +40,7 @@ from ram_cli.progress import Reporter, TableData
 from ram_cli.recipes.common import (
     PLACE_FIELDS,
     choose_run_folder,
+    chosen_fit,
     model_folder,
     provenance,
     worker_count,
@@ -314,5 +315,7 @@ def test_afterwards(
         runtime, workers=worker_count(settings.workers, runtime), reporter=reporter
     )
     trained = load_model(result.model)
+    for data in datasets:
+        comparison.fits[data.test.name] = chosen_fit(settings.fit, data)
     tests = [row for data in datasets for row in rows(comparison, trained, data.test)]
     return replace(result, tests=tests)

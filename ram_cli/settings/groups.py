@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from ram_cli.settings.choices import (
+    Fit,
     Logger,
     Loss,
     Mining,
@@ -24,6 +25,7 @@ from ram_cli.settings.choices import (
     Scheduler,
 )
 from ram_cli.settings.fields import (
+    Auto,
     AutoCount,
     AutoSize,
     Dataset,
@@ -92,6 +94,11 @@ class SplitGroup(BaseModel):
     val_ratio: Ratio = Field(0.5, description="Share of the training classes kept for validation.")
     skip_unreadable: bool = Field(
         False, description="Leave out images that cannot be decoded instead of stopping."
+    )
+    fit: Annotated[Fit | None, Auto, Flag(shown="whole for landmarks, else crop")] = Field(
+        None,
+        description="What is seen of an image, where it is not cropped at random: its centre as a "
+        "square, or the whole, whose longer side the size is then.",
     )
 
 

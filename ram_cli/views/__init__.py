@@ -20,6 +20,7 @@ from ram_cli.views.whole import (
     WholeViews,
     bucket_shape,
     bucket_shapes,
+    exact_batches,
     shape_batches,
     stack_by_shape,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "decode_image",
     "decode_with_size",
     "evaluation_view",
+    "exact_batches",
     "image_pixels",
     "instance_plan",
     "label_pairs",

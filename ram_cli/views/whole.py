@@ -45,19 +45,50 @@ def bucket_shape(height: int, width: int, size: int) -> tuple[int, int]:
     return (size, shorter) if height > width else (shorter, size)
 
 
+def shown_sizes(images: "ImageSet") -> NDArray[np.int64]:
+    """Height and width in pixels of what is shown of every image, `[N, 2]`, at least 1.
+
+    They tell images of one shape apart from others; what is known only of decoded images, such as
+    the turn of a PNG, is left out.
+
+    Raises:
+        UnreadableImageError: The head of a file cannot be read.
+    """
+    if images.boxes is not None:
+        sides = images.boxes[:, [3, 2]] - images.boxes[:, [1, 0]]
+        return np.maximum(sides.round().astype(np.int64), 1)
+    with ThreadPoolExecutor(8) as threads:
+        sizes = list(threads.map(stored_size, map(images.path, range(len(images)))))
+    return np.array(sizes, dtype=np.int64).reshape(-1, 2)
+
+
+def exact_batches(images: "ImageSet", size: int, batch_size: int) -> list[list[int]]:
+    """Batches of images that have one shape once their longer side has `size` pixels.
+
+    Args:
+        images: The images.
+        size: Longer side in pixels.
+        batch_size: Images in a batch of 224 x 224 pixels each; of larger ones so many fewer.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, (height, width) in enumerate(shown_sizes(images).tolist()):
+        groups.setdefault((height, width), []).append(index)
+    batches = []
+    for (height, width), group in groups.items():
+        shrink = min(1.0, size / max(height, width))
+        most = max(1, int(batch_size * 224 * 224 / (height * width * shrink * shrink)))
+        batches += [group[start : start + most] for start in range(0, len(group), most)]
+    return batches
+
+
 def bucket_shapes(images: "ImageSet", size: int) -> NDArray[np.int64]:
     """`bucket_shape` of every image of a set, `[N, 2]`, from the headers of the files.
 
     Raises:
         UnreadableImageError: A header cannot be read.
     """
-    if images.boxes is not None:
-        sides = images.boxes[:, 2:] - images.boxes[:, :2]
-        sizes: Sequence[tuple[float, float]] = sides[:, ::-1].clip(1).tolist()
-    else:
-        with ThreadPoolExecutor(8) as threads:
-            sizes = list(threads.map(stored_size, map(images.path, range(len(images)))))
-    shapes = [bucket_shape(round(height), round(width), size) for height, width in sizes]
+    sizes = shown_sizes(images)
+    shapes = [bucket_shape(height, width, size) for height, width in sizes.tolist()]
     return np.array(shapes, dtype=np.int64).reshape(-1, 2)
 
 

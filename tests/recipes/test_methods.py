@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_runs import DISTILL, TINY, TRAIN
 
 from ram_cli import load_model
@@ -109,3 +110,49 @@ def test_a_narrow_student_of_a_teacher_without_projection_gets_a_convolution(ima
     )  # fmt: skip
     assert code == 2
     assert "7" in err
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory, images) -> Path:
+    """The same images with parts cut off, in several aspects."""
+    folder = tmp_path_factory.mktemp("aspects") / "photographs"
+    for number, path in enumerate(sorted(images.rglob("*.jpg"))):
+        left, top = (0, 18) if number % 3 == 0 else (24, 0) if number % 3 == 1 else (0, 0)
+        target = folder / path.relative_to(images)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.crop((left, top, *image.size)).save(target, quality=92)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["regression", "contrastive", "contrastive --symmetric"])
+def test_whole_images_of_varying_shape(teacher, photographs, call, monkeypatch, method):
+    from ram_cli.engine import shaped
+
+    seen = []
+    embed = shaped.embed_shaped
+
+    def watched(model, batch, *more):
+        seen.append([tuple(views.shape[2:]) for views in batch.views])
+        return embed(model, batch, *more)
+
+    monkeypatch.setattr("ram_cli.engine.tuples.embed_shaped", watched)
+    monkeypatch.setattr("ram_cli.engine.distillation.embed_shaped", watched)
+    code, _, err = call(
+        *DISTILL, "--dataset", photographs, "--teacher", teacher, "--student", teacher,
+        "--fit", "whole", "--method", *method.split(), "--negatives", "2", "--epochs", "1",
+        "--image-size", "48", "--output", "student",
+    )  # fmt: skip
+    assert code == 0, err
+    shapes = {shape for batch in seen for shape in batch}
+    assert len(shapes) >= 3
+    assert all(max(shape) == 48 for shape in shapes)
+    one_shape = all(len(batch) == 1 for batch in seen)
+    assert one_shape == ("--symmetric" not in method)
+    code, out, err = call("test", "--student", "student", "--asym", "--workers", "0", "--json")
+    assert code == 0, err
+    validated = json.loads(Path("student/best/config.json").read_text())["provenance"]["settings"]
+    assert validated["fit"] == "whole"
+    cropped = call("test", "--student", "student", "--asym", "--workers", "0", "--json",
+                   "--fit", "crop")  # fmt: skip
+    assert json.loads(out)["rows"][0]["map"] != json.loads(cropped[1])["rows"][0]["map"]
