@@ -82,7 +82,7 @@ def main() -> None:
     for name in options.methods.split(","):
         method = METHODS[name]
         sides = [False]
-        if method.kind == "ranked" or method.negatives:
+        if method.runs_symmetric:
             sides.append(True)
         for symmetric in sides:
             side = "student" if symmetric else "teacher"

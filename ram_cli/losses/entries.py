@@ -77,6 +77,11 @@ class MethodEntry:
         return self.kind == "tuples"
 
     @property
+    def runs_symmetric(self) -> bool:
+        """Whether its positives and negatives may go through the student."""
+        return self.kind == "ranked" or self.negatives is not None
+
+    @property
     def needs_mining(self) -> bool:
         """Whether images are embedded anew in each epoch to find negatives."""
         return self.negatives == "hard"

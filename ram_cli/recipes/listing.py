@@ -100,6 +100,15 @@ def _methods() -> list[Entry]:
         {
             "name": entry.name,
             "also": ", ".join(entry.aliases),
+            "needs": ", ".join(
+                word
+                for word, needed in (
+                    ("labels", entry.needs_labels),
+                    ("mining", entry.needs_mining),
+                )
+                if needed
+            ),
+            "symmetric": _yes(entry.runs_symmetric),
             "what": entry.description,
         }
         for entry in METHODS.values()

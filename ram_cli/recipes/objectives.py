@@ -103,9 +103,9 @@ def build_objective(distillation: Distillation) -> Objective:
         ConfigError: The method cannot work with the other settings.
     """
     method, settings = distillation.method, distillation.settings
-    if settings.symmetric and method.kind not in ("tuples", "ranked"):
+    if settings.symmetric and not method.runs_symmetric:
         raise ConfigError(
-            f"symmetric: {method.name} has no positives or negatives to embed. "
+            f"symmetric: {method.name} has no positives and negatives to embed by the student. "
             "Leave --symmetric out."
         )
     if settings.negatives_from and method.negatives is None:
@@ -162,11 +162,6 @@ def _batch(given: Distillation) -> Objective:
 def _tuples(given: Distillation) -> Objective:
     settings, method, images = given.settings, given.method, given.images
     negatives = settings.negatives if method.negatives else 0
-    if settings.symmetric and negatives == 0:
-        raise ConfigError(
-            f"symmetric: nothing keeps images apart in a symmetric {method.name}, which would "
-            "send them all to one point. Leave --symmetric out."
-        )
     teacher = None
     if not settings.symmetric or method.looks_at_teacher:
         teacher = given.teacher_vectors(images)

@@ -42,6 +42,8 @@ def _settings(command: str, folder: Path, **more):
             backbone="timm:test_resnet", pretrained=False, whitening=16, negatives=2, **common
         )
     teacher = str(folder / "teacher")
+    if command == "tuples":
+        common |= {"method": "contrastive", "negatives": 2, "fit": "whole"}
     return DistillSettings.model_construct(
         teacher=teacher, student=teacher, teacher_image_size=64, views=2, **common
     )
@@ -95,7 +97,7 @@ def context():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "distill"])
+@pytest.mark.parametrize("command", ["train", "distill", "tuples"])
 def test_killed_and_resumed_run_equals_an_uninterrupted_one(command, folder, context, tmp_path):
     calm, hunted = tmp_path / "calm", tmp_path / "hunted"
     process = _start(context, command, folder, calm)
@@ -103,7 +105,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(command, folder, con
     assert process.exitcode == 0
     chance = random.Random(7)
     kills = runs = 0
-    while kills < KILLS:
+    while kills < (KILLS // 2 if command == "tuples" else KILLS):
         process = _start(context, command, folder, hunted)
         if _killed_on_its_way(process, hunted, chance):
             kills += 1
