@@ -63,7 +63,7 @@ class LabelledTuples:
         device: Where to search.
 
     Raises:
-        DataError: There is no pair.
+        DataError: There is no pair, or there are too few classes.
     """
 
     def __init__(
@@ -88,6 +88,15 @@ class LabelledTuples:
             raise DataError(
                 "cannot train on these images: no class has two. Choose a method without labels, "
                 "such as --method regression."
+            )
+        others = len(np.unique(labels)) - 1
+        if negatives > others:
+            raise DataError(
+                f"{negatives} negatives of an anchor need as many other classes, and there are "
+                f"{others}. Use --negatives {others}, or a method without labels."
+                if others
+                else "all images are of one class, so there are no negatives. Choose a method "
+                "without labels, such as --method regression."
             )
         self.queries = min(queries, available)
 

@@ -33,6 +33,23 @@ from ram_cli.settings.groups import (
     SplitGroup,
 )
 
+_OPTIMISATION_PRESETS = frozenset(
+    {
+        "optimizer",
+        "scheduler",
+        "lr",
+        "weight_decay",
+        "loss_margin",
+        "negatives",
+        "pool_size",
+        "images_per_epoch",
+        "batch_size",
+        "accumulate",
+        "fit",
+    }
+)
+"""Fields of any training that a known dataset may bring a value for."""
+
 
 class DemoGroup(BaseModel):
     """Demo."""
@@ -60,7 +77,7 @@ class TrainSettings(
     """Settings of `ram train`."""
 
     table: ClassVar[str] = "train"
-    preset_fields: ClassVar[frozenset[str]] = frozenset({"lr", "image_size"})
+    preset_fields: ClassVar[frozenset[str]] = _OPTIMISATION_PRESETS | {"image_size", "mode"}
 
 
 class DistillSettings(
@@ -77,9 +94,13 @@ class DistillSettings(
     """Settings of `ram distill`."""
 
     table: ClassVar[str] = "distill"
-    preset_fields: ClassVar[frozenset[str]] = frozenset(
-        {"lr", "lambda_ts", "lambda_ss", "image_size", "teacher_image_size"}
-    )
+    preset_fields: ClassVar[frozenset[str]] = _OPTIMISATION_PRESETS | {
+        "lambda_ts",
+        "lambda_ss",
+        "image_size",
+        "teacher_image_size",
+        "method",
+    }
 
 
 class EvaluationNetworksGroup(BaseModel):

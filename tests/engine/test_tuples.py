@@ -152,8 +152,10 @@ def test_classes_of_one_image_are_no_pairs():
     lonely = np.array([0, 0, 1, 2, 2, 3])
     source = labelled(lonely, negatives=1, pool_size=6)
     assert sorted(source.anchors(0)) == [0, 1, 3, 4]
-    with pytest.raises(DataError, match="negatives"):
-        labelled(lonely, negatives=5, pool_size=6).tuples(Rows(VECTORS[:6]), 0)
+    with pytest.raises(DataError, match="--negatives 3"):
+        labelled(lonely, negatives=4)
+    with pytest.raises(DataError, match="one class"):
+        labelled(np.zeros(5, dtype=np.int64))
 
 
 def test_ranked_tuples_are_near_and_in_order():

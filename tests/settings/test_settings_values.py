@@ -63,10 +63,36 @@ def test_every_command_has_settings():
     assert set(SETTINGS) == set(get_args(CommandName)) == set(EXAMPLES)
 
 
-def test_presets_are_those_of_known_datasets():
-    assert set(PRESETS) < set(get_args(DatasetName))
+def test_presets_name_fields_of_commands():
+    assert set(PRESETS) - {"sfm30k", "sfm120k"} < set(get_args(DatasetName))
     fields = {name for settings in SETTINGS.values() for name in settings.preset_fields}
-    assert all(fields <= set(preset) for preset in PRESETS.values())
+    assert fields == {name for preset in PRESETS.values() for name in preset}
+    for command in SETTINGS.values():
+        assert command.preset_fields <= set(command.model_fields)
+
+
+def test_landmarks_bring_the_recipe_that_networks_for_them_were_trained_by():
+    distill = DistillSettings.load({"teacher": "t", "dataset": "sfm120k"})
+    assert (distill.method, distill.optimizer, distill.scheduler) == (
+        "contrastive",
+        "adam",
+        "exponential",
+    )
+    assert (distill.lr, distill.weight_decay, distill.loss_margin) == (1e-6, 1e-6, 0.7)
+    assert (distill.batch_size, distill.accumulate, distill.negatives) == (5, 1, 5)
+    assert (distill.image_size, distill.teacher_image_size, distill.fit) == (362, 362, "whole")
+    train = TrainSettings.load({"backbone": "b", "dataset": "sfm120k"})
+    assert (train.loss, train.mining, train.images_per_epoch) == ("contrastive", "hard", 2000)
+    train = TrainSettings.load({"backbone": "b", "dataset": "sfm120k", "mode": "sym"})
+    assert (train.loss, train.mining) == ("triplet", "pool")
+    distill = DistillSettings.load(
+        {"teacher": "t", "dataset": "sfm120k", "method": "TS_RAND", "published_loss": "multi"}
+    )
+    assert (distill.method, distill.negatives_from) == ("multi-similarity", "random")
+    with pytest.raises(ConfigError, match="rand_tpl"):
+        DistillSettings.load({"teacher": "t", "method": "reg", "published_loss": "triplet"})
+    with pytest.raises(ConfigError, match="ram distill"):
+        TrainSettings.load({"backbone": "b", "dataset": "d", "mode": "ts"})
 
 
 @pytest.mark.parametrize("table", EXAMPLES)
