@@ -23,14 +23,12 @@ from ram_cli.recipes.common import (
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
 from ram_cli.recipes.objectives import Distillation, build_objective
+from ram_cli.recipes.outcome import TrainingResult, finished, test_afterwards
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
-    TrainingResult,
     build_network,
-    finished,
     open_run,
     seed_everything,
-    test_afterwards,
     train_network,
 )
 from ram_cli.settings import DistillSettings, dataset_of_network

@@ -33,15 +33,13 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.outcome import TrainingResult, finished, test_afterwards
 from ram_cli.recipes.projection import start_projection
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
-    TrainingResult,
     build_network,
-    finished,
     open_run,
     seed_everything,
-    test_afterwards,
     train_network,
 )
 from ram_cli.settings import TrainSettings

@@ -1,9 +1,8 @@
 """The part of `ram train` and `ram distill` that is the same: a network, an objective, a run."""
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.datasets import Dataset
 from ram_cli.engine import (
     FitPlan,
     Objective,
@@ -36,17 +35,14 @@ from ram_cli.models import (
     save_model,
 )
 from ram_cli.models.names import is_backbone_name
-from ram_cli.progress import Reporter, TableData
+from ram_cli.progress import Reporter
 from ram_cli.recipes.common import (
     PLACE_FIELDS,
     choose_run_folder,
-    chosen_fit,
     model_folder,
     provenance,
     worker_count,
 )
-from ram_cli.recipes.comparison import Comparison
-from ram_cli.recipes.rows import ResultRow, rows_table
 from ram_cli.settings import DistillSettings, TrainSettings
 
 TrainingSettings = TrainSettings | DistillSettings
@@ -65,60 +61,6 @@ MAY_CHANGE = PLACE_FIELDS | {
     "checkpoint_minutes",
 }
 """Settings that a run may be resumed with other values of."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a finished training leaves behind.
-
-    Attributes:
-        run: The run folder.
-        model: The model folder to use: the best validated one, else the final one.
-        validation: Metrics of the last validation, in percent; empty without validation.
-        best_epoch: Epoch of the best validation, counted from 1.
-        steps: Optimiser steps taken.
-        seconds: Time spent, over all restarts.
-        tests: Results on the test datasets.
-    """
-
-    run: Path
-    model: Path
-    validation: Mapping[str, float]
-    best_epoch: int | None
-    steps: int
-    seconds: float
-    tests: list[ResultRow] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as one JSON document."""
-        return {
-            "run": str(self.run),
-            "model": str(self.model),
-            "validation": dict(self.validation),
-            "best_epoch": self.best_epoch,
-            "steps": self.steps,
-            "seconds": round(self.seconds, 1),
-            "tests": [row.to_json() for row in self.tests],
-        }
-
-    def tables(self) -> list[TableData]:
-        """The last validation, and the tests."""
-        shown = []
-        if self.validation:
-            names = list(self.validation)
-            values = [f"{self.validation[name]:.1f}" for name in names]
-            shown.append(TableData("validation", names, [values], numeric=set(range(len(names)))))
-        if self.tests:
-            shown.append(rows_table("test", self.tests))
-        return shown
-
-    def notes(self) -> list[str]:
-        """Where the model is."""
-        best = f", best of epoch {self.best_epoch}" if self.best_epoch else ""
-        return [
-            f"model: {self.model}{best}",
-            f"run: {self.run} ({self.steps} steps, {self.seconds:.0f} s)",
-        ]
 
 
 @contextmanager
@@ -286,36 +228,3 @@ def build_network(
         adapter=adapter,
         init_from=head_from,
     )
-
-
-def finished(run: RunFolder, position: Position) -> TrainingResult:
-    """The result of a training that has come to its end."""
-    return TrainingResult(
-        run=run.path,
-        model=run.best if position.best_epoch is not None else run.final,
-        validation=position.metrics,
-        best_epoch=position.best_epoch,
-        steps=position.step,
-        seconds=position.seconds,
-    )
-
-
-def test_afterwards(
-    result: TrainingResult,
-    datasets: Sequence[Dataset],
-    settings: TrainingSettings,
-    runtime: Runtime,
-    reporter: Reporter,
-    rows: Callable[[Comparison, Embedder, ImageSet], list[ResultRow]],
-) -> TrainingResult:
-    """Test the trained model once, on classes that neither training nor validation has seen."""
-    if not datasets:
-        return result
-    comparison = Comparison(
-        runtime, workers=worker_count(settings.workers, runtime), reporter=reporter
-    )
-    trained = load_model(result.model)
-    for data in datasets:
-        comparison.fits[data.test.name] = chosen_fit(settings.fit, data)
-    tests = [row for data in datasets for row in rows(comparison, trained, data.test)]
-    return replace(result, tests=tests)
