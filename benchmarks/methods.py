@@ -37,6 +37,7 @@ def distill_settings(options: argparse.Namespace, output: Path, **more: object) 
             "accumulate": 1,
             "lr": options.lr,
             "views": 4,
+            "loss_margin": options.margin,
             "seed": options.seed,
             "precision": "fp32",
             "device": options.device,
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--anchors", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--margin", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--methods", default=",".join(METHODS))

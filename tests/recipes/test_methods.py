@@ -21,6 +21,7 @@ def test_methods_on_plain_views(teacher, images, call, mode):
     code, _, err = call(
         *DISTILL, "--mode", mode, "--dataset", images, "--teacher", teacher, "--student", teacher,
         "--epochs", "3", "--output", "student", "--no-val", "--log-every", "1",
+        "--log-with", "none",
     )  # fmt: skip
     assert code == 0, err
     seen = losses("student")
@@ -46,7 +47,8 @@ OVER_TUPLES = [
 def test_methods_over_tuples(teacher, images, call, words, side):
     code, _, err = call(
         *DISTILL, *words, *side, "--dataset", images, "--teacher", teacher, "--student", teacher,
-        "--negatives", "3", "--epochs", "1", "--output", "student", "--no-val", "--log-every", "1",
+        "--negatives", "3", "--epochs", "1", "--images-per-epoch", "16", "--output", "student",
+        "--no-val", "--log-every", "1", "--log-with", "none",
     )  # fmt: skip
     if side and words not in OVER_TUPLES:
         assert code == 2
@@ -80,6 +82,7 @@ def test_a_network_learns_over_tuples_without_a_teacher(images, call, loss):
     code, _, err = call(
         *TRAIN, "--mode", "std", "--loss", loss, "--dataset", images, "--output", "run",
         "--epochs", "4", "--log-every", "1", "--projection-start", "random", "--batch-size", "6",
+        "--log-with", "none", "--no-val",
     )  # fmt: skip
     assert code == 0, err
     seen = losses("run")
@@ -141,7 +144,7 @@ def test_whole_images_of_varying_shape(teacher, photographs, call, monkeypatch, 
     code, _, err = call(
         *DISTILL, "--dataset", photographs, "--teacher", teacher, "--student", teacher,
         "--fit", "whole", "--method", *method.split(), "--negatives", "2", "--epochs", "1",
-        "--image-size", "48", "--output", "student",
+        "--image-size", "48", "--output", "student", "--log-with", "none",
     )  # fmt: skip
     assert code == 0, err
     shapes = {shape for batch in seen for shape in batch}
@@ -149,6 +152,8 @@ def test_whole_images_of_varying_shape(teacher, photographs, call, monkeypatch, 
     assert all(max(shape) == 48 for shape in shapes)
     one_shape = all(len(batch) == 1 for batch in seen)
     assert one_shape == ("--symmetric" not in method)
+    if method != "contrastive":
+        return
     code, out, err = call("test", "--student", "student", "--asym", "--workers", "0", "--json")
     assert code == 0, err
     validated = json.loads(Path("student/best/config.json").read_text())["provenance"]["settings"]
