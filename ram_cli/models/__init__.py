@@ -9,11 +9,18 @@ from ram_cli.models.hub import MODEL_FILES, fetch_from_hub, is_hub_id, pinned
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
 from ram_cli.models.projection import pca_projection, ridge_projection
+from ram_cli.models.whitening_file import (
+    WHITENING_FILE,
+    copy_whitening,
+    save_whitening,
+    stored_whitening,
+)
 from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
 
 __all__ = [
     "MODEL_FILES",
     "POOLINGS",
+    "WHITENING_FILE",
     "ZOO",
     "Backbone",
     "Embedder",
@@ -22,6 +29,7 @@ __all__ = [
     "ZooEntry",
     "build_backbone",
     "build_embedder",
+    "copy_whitening",
     "fetch_from_hub",
     "freeze_batchnorm_statistics",
     "is_hub_id",
@@ -34,5 +42,7 @@ __all__ = [
     "read_provenance",
     "ridge_projection",
     "save_model",
+    "save_whitening",
+    "stored_whitening",
     "zoo_whitening",
 ]

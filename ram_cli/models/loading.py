@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from ram_cli.errors import CheckpointError, ModelError
+from ram_cli.models.backbones import build_backbone
 from ram_cli.models.checkpoints import load_published
-from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, load_folder
 from ram_cli.models.hub import fetch_from_hub, is_hub_id
-from ram_cli.models.names import is_backbone_name, suggest
-from ram_cli.models.pooling import POOLINGS
-from ram_cli.models.zoo import ZOO, find_in_zoo, load_from_zoo
+from ram_cli.models.off_the_shelf import off_the_shelf, pass_through
+from ram_cli.models.zoo import find_in_zoo, load_from_zoo
 from ram_cli.progress import SILENT, Reporter
 
 _WEIGHT_SUFFIXES = {".pth", ".pt", ".tar", ".safetensors", ".bin"}
@@ -30,7 +30,8 @@ def load_model(
 
     In this order: a model folder or a published `.pth` file on disk; a published network of `ZOO`;
     an id `owner/name[@revision]` of the Hugging Face Hub; a backbone of torchvision or timm, alone
-    or followed by a pooling (`resnet101-gem`).
+    or followed by its pooling and layers (`resnet101-gem`, `resnet101-gem-r-whiten`, see
+    `OffTheShelf`).
 
     Args:
         name_or_path: The name.
@@ -56,14 +57,9 @@ def load_model(
         return _resized(found, input_size)
     if is_hub_id(name):
         return _resized(load_folder(fetch_from_hub(name)), input_size)
-    backbone, pooling = _off_the_shelf(name, pooling)
-    return build_embedder(
-        backbone,
-        pooling=pooling,
-        dimension=dimension,
-        pretrained=pretrained,
-        input_size=input_size,
-    ).eval()
+    described = off_the_shelf(name, pooling)
+    built = build_backbone(described.backbone, pretrained=pretrained, input_size=input_size)
+    return pass_through(Embedder(described.config(built, dimension), built)).eval()
 
 
 def load_from_disk(path: Path) -> Embedder:
@@ -81,16 +77,6 @@ def load_from_disk(path: Path) -> Embedder:
             raise CheckpointError(f"{path} is a run folder: name {choices}.")
         return load_folder(path)
     return load_published(path)
-
-
-def _off_the_shelf(name: str, pooling: str) -> tuple[str, str]:
-    """Backbone and pooling of `resnet101` or `resnet101-gem`."""
-    if is_backbone_name(name):
-        return name, pooling
-    backbone, _, last = name.rpartition("-")
-    if last in POOLINGS and is_backbone_name(backbone):
-        return backbone, last
-    raise ModelError(f"there is no model '{name}'. {suggest(name, others=ZOO)}")
 
 
 def _resized(embedder: Embedder, input_size: int | None) -> Embedder:

@@ -26,6 +26,10 @@ _RAML = "http://ptak.felk.cvut.cz/personal/sumapave/public/"
 _CIRTORCH = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks/"
 _AML = "http://files.inria.fr/aml/"
 _LANDMARK_SIZE = 1024
+_AML_TEACHERS = {
+    "resnet101": "retrievalSfM120k-resnet101-gem",
+    "vgg16": "retrievalSfM120k-vgg16-gem",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class ZooEntry:
         urls: Addresses, to be tried in this order.
         sha256: First hex digits of its SHA-256, where its name carries them; else empty.
         whitening: Address of the whitening learned for it; empty for none, or inside the file.
+        teacher: Network whose space it was distilled into; empty where it was trained alone.
     """
 
     paper: Literal["RAML", "AML", "cirtorch"]
@@ -51,6 +56,16 @@ class ZooEntry:
     urls: tuple[str, ...]
     sha256: str = ""
     whitening: str = ""
+    teacher: str = ""
+
+    @property
+    def whitened(self) -> str:
+        """Where a whitening of its vectors is kept: "file", "inside", "layer" or nowhere."""
+        if self.whitening:
+            return "file"
+        if self.paper == "cirtorch":
+            return "inside"
+        return "layer" if self.paper == "RAML" else ""
 
     @property
     def file(self) -> str:
@@ -69,6 +84,7 @@ def _raml() -> dict[str, ZooEntry]:
             512,
             size,
             (f"{_RAML}{short}-{kind}-resnet50-512-gem-w.pth",),
+            teacher=f"{short}-448r-resnet50-512-gem-w" if kind.startswith("S") else "",
         )
         for kind, size in sizes.items()
         for short, name in data.items()
@@ -125,6 +141,7 @@ def _aml() -> dict[str, ZooEntry]:
             # One address was published with a slip; which one is not known.
             (f"{_AML}{file}.pth.tar", f"{_AML}{file}.pthaa.tar"),
             whitening=f"{_AML}{file}_whitening.pth",
+            teacher=_AML_TEACHERS.get(name.rpartition("-")[2], ""),
         )
         for name, width in names.items()
         for file in [name.replace("-", "_")]

@@ -6,7 +6,14 @@ from typing import Any
 
 from ram_cli.errors import OutputError
 from ram_cli.export import public_record
-from ram_cli.models import is_model_folder, load_model, model_hash, read_provenance, save_model
+from ram_cli.models import (
+    copy_whitening,
+    is_model_folder,
+    load_model,
+    model_hash,
+    read_provenance,
+    save_model,
+)
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder
 from ram_cli.settings import ExportSettings
@@ -70,6 +77,8 @@ def run_export(settings: ExportSettings, reporter: Reporter = SILENT) -> ExportR
     model = load_model(source)
     record = public_record(read_provenance(source)) if is_model_folder(source) else {}
     save_model(model, target, provenance=record)
+    if is_model_folder(source) and copy_whitening(source, target):
+        reporter.note("the whitening that was learned for it goes with it")
     written = load_model(target)
     if model_hash(written) != model_hash(model):
         raise OutputError(f"{target} does not read back as it was written. Try another disk.")

@@ -70,6 +70,8 @@ def _models() -> list[Entry]:
             "data": entry.data,
             "px": str(entry.size),
             "dim": str(entry.dimension),
+            "teacher": entry.teacher,
+            "whitening": entry.whitened,
             "from": entry.paper,
             "here": _yes((zoo_cache() / entry.file).exists()),
         }
@@ -81,6 +83,8 @@ def _models() -> list[Entry]:
             "data": "ImageNet",
             "px": "",
             "dim": "",
+            "teacher": "",
+            "whitening": "",
             "from": package.replace("_", "-"),
             "here": _yes(packaged_weights(name) is not None),
         }

@@ -1,5 +1,6 @@
 """One line of a results table: who searched where, how well, and at what cost."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ class ResultRow:
         gallery: Name of the gallery model, and `gallery_size` its input in pixels.
         metrics: Fractions.
         cost: Of one query.
+        protocol: How results are counted, in a search for landmarks; else empty.
+        whitening: What the vectors were whitened by; empty for nothing.
     """
 
     dataset: str
@@ -30,6 +33,8 @@ class ResultRow:
     gallery_size: int
     metrics: RetrievalMetrics
     cost: QueryCost
+    protocol: str = ""
+    whitening: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The row with metrics in percent."""
@@ -41,11 +46,11 @@ class ResultRow:
             "query_size": self.query_size,
             "gallery": self.gallery,
             "gallery_size": self.gallery_size,
-            "map": 100 * m.map,
-            "standard_map": 100 * m.standard_map,
-            "map_at_r": 100 * m.map_at_r,
+            "map": _number(m.map),
+            "standard_map": _number(m.standard_map),
+            "map_at_r": _number(m.map_at_r),
             **{
-                f"{name}_at_{k}": 100 * float(values[column])
+                f"{name}_at_{k}": _number(float(values[column]))
                 for name, values in (
                     ("map", m.map_at),
                     ("precision", m.precision_at),
@@ -56,6 +61,7 @@ class ResultRow:
             "queries": m.queries,
             "query_gmac": self.cost.gmac,
             "query_ms": self.cost.milliseconds,
+            **({"protocol": self.protocol, "whitening": self.whitening} if self.protocol else {}),
         }
 
 
@@ -80,3 +86,36 @@ def rows_table(title: str, rows: Sequence[ResultRow]) -> TableData:
         title = f"{title}: {rows[0].dataset}, {rows[0].metrics.queries} queries"
     first_number = 2 if several else 1
     return TableData(title, columns, body, numeric=set(range(first_number, len(columns))))
+
+
+def search_table(title: str, rows: Sequence[ResultRow]) -> TableData:
+    """Searches for landmarks: every protocol is a line; mP@k is what their benchmarks report."""
+    ks = rows[0].metrics.ks if rows else ()
+    whitened = {row.whitening for row in rows} - {""}
+    columns = ["dataset", "query → gallery", "protocol", "mAP", *(f"mP@{k}" for k in ks)]
+    columns += ["queries", "GMAC", "ms"]
+    body = [
+        [
+            row.dataset,
+            row.label,
+            row.protocol,
+            _percent(row.metrics.map),
+            *(_percent(float(value)) for value in row.metrics.precision_at),
+            str(row.metrics.queries),
+            f"{row.cost.gmac:.2f}",
+            f"{row.cost.milliseconds:.1f}",
+        ]
+        for row in rows
+    ]
+    title = ", ".join([title, *sorted(whitened)])
+    return TableData(title, columns, body, numeric=set(range(3, len(columns))))
+
+
+def _percent(fraction: float) -> str:
+    """A dash where no query has anything to find."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def _number(fraction: float) -> float | None:
+    """In percent; JSON has no word for what is not a number."""
+    return None if math.isnan(fraction) else 100 * fraction

@@ -5,10 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.datasets import (
+    Dataset,
+    ImageSet,
+    is_search_set,
+    load_distractors,
+    load_search_set,
+)
 from ram_cli.errors import ConfigError
 from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter, TableData
+from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import (
     chosen_fit,
     model_folder,
@@ -17,11 +24,14 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.landmarks import KS, LandmarkTest
 from ram_cli.recipes.pictures import write_pictures
-from ram_cli.recipes.rows import ResultRow, rows_table
+from ram_cli.recipes.rows import ResultRow, rows_table, search_table
+from ram_cli.recipes.whitening import Whitenings
 from ram_cli.settings import TestSettings, newest_run
 from ram_cli.views import Fit
 
+_SEARCH_FIELDS = ("distractors", "whiten", "learn_whitening", "store_whitening")
 _SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
 
 
@@ -48,8 +58,13 @@ class TestResult:
         }
 
     def tables(self) -> list[TableData]:
-        """One table."""
-        return [rows_table("test", self.rows)]
+        """One table of images found by their class, one of landmarks."""
+        by_class = [row for row in self.rows if not row.protocol]
+        landmarks = [row for row in self.rows if row.protocol]
+        return [
+            *([rows_table("test", by_class)] if by_class else []),
+            *([search_table("landmarks", landmarks)] if landmarks else []),
+        ]
 
     def notes(self) -> list[str]:
         """What a query of the student costs beside one of the teacher, and where the page is."""
@@ -83,18 +98,23 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         workers=worker_count(settings.workers, runtime),
         reporter=reporter,
     )
-    rows: list[ResultRow] = []
+    names = {"student": name, "teacher": model_folder(gallery_name or name)}
+    pairs = _pairs(settings, student, teacher)
+    rows = _landmark_rows(settings, comparison, names, pairs)
     shown: list[tuple[Side, Side, ImageSet, ResultRow]] = []
     for dataset in _datasets(settings, name, reporter):
         images = dataset.splits[settings.split]
         comparison.fits[images.name] = chosen_fit(settings.fit or _fit_as_trained(name), dataset)
-        for query, gallery in _pairs(settings, student, teacher):
+        for query, gallery in pairs:
             row = comparison.row(query, gallery, images)
             rows.append(row)
             shown.append((query, gallery, images, row))
-    if settings.report is not None:
-        write_pictures(settings.report, comparison, shown, rows_table("test", rows))
-    return TestResult(rows, settings.report, _cost_remark(comparison, student, teacher))
+    if settings.report is not None and shown:
+        write_pictures(
+            settings.report, comparison, shown, rows_table("test", [row for *_, row in shown])
+        )
+    report = settings.report if shown else None
+    return TestResult(rows, report, _cost_remark(comparison, student, teacher))
 
 
 def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[tuple[Side, Side]]:
@@ -109,6 +129,55 @@ def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[
     if settings.symmetric:
         pairs.append((student, student))
     return pairs
+
+
+def _landmark_rows(
+    settings: TestSettings,
+    comparison: Comparison,
+    names: dict[str, str],
+    pairs: list[tuple[Side, Side]],
+) -> list[ResultRow]:
+    """Rows of all landmark datasets that are named."""
+    searches = [name for name in settings.dataset if is_search_set(name)]
+    asked = [field for field in _SEARCH_FIELDS if getattr(settings, field)]
+    if not searches:
+        if asked:
+            flags = ", ".join(f"--{field.replace('_', '-')}" for field in asked)
+            raise ConfigError(f"{asked[0]}: {flags} need a landmark dataset, such as roxford5k.")
+        return []
+    if settings.report is not None:
+        comparison.reporter.warn("report: the page shows datasets of classes, no landmarks")
+    if settings.store_whitening and settings.learn_whitening is None:
+        raise ConfigError("store_whitening: nothing is learned: add --learn-whitening DATASET.")
+    if settings.whiten and settings.learn_whitening is not None:
+        raise ConfigError("whiten: either the stored whitening or --learn-whitening, not both.")
+    blocks = VectorBlocks(
+        settings.data_root,
+        comparison.runtime,
+        scales=settings.scales,
+        batch_size=settings.batch_size,
+        workers=comparison.workers,
+        reporter=comparison.reporter,
+    )
+    test = LandmarkTest(
+        comparison,
+        blocks,
+        Whitenings(settings, names, blocks),
+        ks=settings.ks if "ks" in settings.model_fields_set else KS,
+        dimension=settings.whitening_dimension,
+        distractors=None
+        if settings.distractors is None
+        else load_distractors(
+            settings.distractors, settings.data_root, reporter=comparison.reporter
+        ),
+    )
+    return [
+        row
+        for name in searches
+        for search in [load_search_set(name, settings.data_root, reporter=comparison.reporter)]
+        for query, gallery in pairs
+        for row in test.rows(query, gallery, search)
+    ]
 
 
 def _own_teacher(settings: TestSettings, student: str, reporter: Reporter) -> str | None:
@@ -155,6 +224,7 @@ def _datasets(settings: TestSettings, model: str, reporter: Reporter) -> list[Da
         return [
             open_dataset(name, _split_as_trained(settings, name, origin, reporter), reporter)
             for name in settings.dataset
+            if not is_search_set(name)
         ]
     if "source" not in origin:
         raise ConfigError("dataset: the model does not say what it was trained on. Name one.")

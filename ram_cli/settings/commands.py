@@ -32,6 +32,7 @@ from ram_cli.settings.groups import (
     SeedGroup,
     SplitGroup,
 )
+from ram_cli.settings.search import SearchGroup
 
 _OPTIMISATION_PRESETS = frozenset(
     {
@@ -132,7 +133,11 @@ class EvaluationDataGroup(SplitGroup):
     dataset: Annotated[
         Datasets,
         Flag(("datasets", "test-datasets"), metavar="NAMES", shown="the one trained on"),
-    ] = Field((), description="Datasets to test on: cub, cars, sop or folders.")
+    ] = Field(
+        (),
+        description="Datasets to test on: cub, cars, sop, folders, "
+        "or landmarks: roxford5k, rparis6k, oxford5k, paris6k, instre.",
+    )
     split: Split = Field("test", description="Part of the dataset to test on.")
 
 
@@ -153,7 +158,7 @@ class ProtocolGroup(BaseModel):
         (1.0,), description="Scales to average over; numbers, sqrt(…), / and **."
     )
     ks: Annotated[Counts, Field(min_length=1), Flag(metavar="LIST")] = Field(
-        (1, 4, 8), description="Cut-offs k of R@k, mP@k and mAP@k."
+        (1, 4, 8), description="Cut-offs k of R@k, mP@k and mAP@k; 1,5,10 for landmarks."
     )
     batch_size: PositiveInt = Field(64, description="Images in a batch.")
     report: Annotated[FolderPath | None, Flag(metavar="FILE")] = Field(
@@ -162,7 +167,12 @@ class ProtocolGroup(BaseModel):
 
 
 class TestSettings(
-    EvaluationNetworksGroup, EvaluationDataGroup, ProtocolGroup, MachineGroup, CommandSettings
+    EvaluationNetworksGroup,
+    EvaluationDataGroup,
+    ProtocolGroup,
+    SearchGroup,
+    MachineGroup,
+    CommandSettings,
 ):
     """Settings of `ram test`."""
 

@@ -72,11 +72,12 @@ def exact_batches(images: "ImageSet", size: int, batch_size: int) -> list[list[i
     """
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, (height, width) in enumerate(shown_sizes(images).tolist()):
-        groups.setdefault((height, width), []).append(index)
+        shrink = min(1.0, size / max(height, width))
+        shape = max(1, round(height * shrink)), max(1, round(width * shrink))
+        groups.setdefault(shape, []).append(index)
     batches = []
     for (height, width), group in groups.items():
-        shrink = min(1.0, size / max(height, width))
-        most = max(1, int(batch_size * 224 * 224 / (height * width * shrink * shrink)))
+        most = max(1, int(batch_size * 224 * 224 / (height * width)))
         batches += [group[start : start + most] for start in range(0, len(group), most)]
     return batches
 
