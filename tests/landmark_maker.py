@@ -31,7 +31,9 @@ def make_search_set(
             image = Image.open(path).convert("RGB")
             stem = f"{'query' if number == 0 else 'image'}_{label:03d}_{number}"
             if number == 0:
-                canvas = Image.new("RGB", (2 * width, 2 * height), tuple(random.integers(256, size=3)))
+                canvas = Image.new(
+                    "RGB", (2 * width, 2 * height), tuple(random.integers(256, size=3))
+                )
                 canvas.paste(image.resize((width, height)), (width // 2, height // 3))
                 canvas.save(folder / "jpg" / f"{stem}.jpg")
                 queries.append(stem)

@@ -18,6 +18,9 @@ from ram_cli.recipes.comparison import Side
 from ram_cli.recipes.projection import SHRINKAGE, matching_pairs
 from ram_cli.settings import TestSettings
 
+ENOUGH_PAIRS = 10
+"""Pairs per dimension that a covariance is estimated from without help."""
+
 _PAIR_SEED = 0
 
 
@@ -28,12 +31,15 @@ class WhiteningSource:
     Attributes:
         images: The images, N.
         pairs: Rows of matching images `[P, 2]`; None where nothing is known of them.
-        shrinkage: As for `whiten_supervised`.
     """
 
     images: ImageSet
     pairs: NDArray[np.int64] | None
-    shrinkage: float = 0.0
+
+    def shrinkage(self, dimension: int) -> float:
+        """As for `whiten_supervised`: none, as published, where there are pairs enough."""
+        enough = self.pairs is not None and len(self.pairs) >= ENOUGH_PAIRS * dimension
+        return 0.0 if enough else SHRINKAGE
 
 
 @dataclass(slots=True, eq=False)
@@ -97,12 +103,18 @@ class Whitenings:
                 f"learn_whitening: {self.settings.learn_whitening} has no matching pairs. Use "
                 "--whitening-kind pca, or a dataset with labels or pairs."
             )
+        shrinkage = source.shrinkage(side.model.dimension)
+        if shrinkage and kind == "supervised":
+            self.blocks.reporter.note(
+                f"whitening: fewer than {ENOUGH_PAIRS} pairs per dimension; their covariance is "
+                f"shrunk by {shrinkage:g}"
+            )
         pairs = b"" if source.pairs is None or kind == "pca" else source.pairs.tobytes()
         metadata = self.blocks.key(side) | {
             "kind": kind,
             "images": images_hash(source.images),
             "pairs": hashlib.sha256(pairs).hexdigest(),
-            "shrinkage": repr(source.shrinkage),
+            "shrinkage": repr(shrinkage),
             "learned_from": source.images.name,
         }
         digest = hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()
@@ -114,7 +126,7 @@ class Whitenings:
                 learned = whiten_pca(vectors)
             else:
                 query, positive = source.pairs.T
-                learned = whiten_supervised(vectors, query, positive, shrinkage=source.shrinkage)
+                learned = whiten_supervised(vectors, query, positive, shrinkage=shrinkage)
             tensors = {"m": learned.mean, "P": learned.projection.contiguous()}
             write_tensors(path, tensors, metadata)
         if self.settings.store_whitening:
@@ -146,7 +158,7 @@ class Whitenings:
             return WhiteningSource(search.gallery, None)
         images = open_dataset(name, settings, reporter).train_val
         pairs = np.stack(matching_pairs(images.labels, seed=_PAIR_SEED), axis=1)
-        return WhiteningSource(images, pairs if len(pairs) else None, SHRINKAGE)
+        return WhiteningSource(images, pairs if len(pairs) else None)
 
 
 def _read(path: Path, wanted: dict[str, str]) -> Whitening | None:

@@ -1,0 +1,174 @@
+"""Searches for landmarks through the command line: protocols, whitening, distractors, bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from landmark_maker import make_pairs, make_search_set
+from PIL import Image
+from safetensors.torch import load_file
+
+from ram_cli.datasets import load_distractors, load_pairs, load_search_set
+from ram_cli.engine import resolve_runtime
+from ram_cli.errors import UnreadableImageError
+from ram_cli.evaluation import apply_whitening, embed_images, revisited_metrics, whiten_supervised
+from ram_cli.models import build_embedder, load_model, save_model
+from ram_cli.recipes import blocks
+from ram_cli.recipes.blocks import VectorBlocks
+from ram_cli.recipes.comparison import Side
+from ram_cli.recipes.projection import SHRINKAGE
+
+PLAIN = ["--workers", "0", "--device", "cpu", "--precision", "fp32", "--json"]
+SCALES = (1.0, 0.5)
+
+
+@pytest.fixture(scope="module")
+def data(images, tmp_path_factory) -> Path:
+    """Folder of data sets: two kinds of ground truth, pairs, distractors."""
+    root = tmp_path_factory.mktemp("landmarks")
+    classes = [sorted(folder.iterdir()) for folder in sorted(images.iterdir())]
+    make_search_set(root, "roxford5k", classes[:6], side=64)
+    make_search_set(root, "oxford5k", classes[6:], side=64, old=True)
+    make_pairs(root, "sfm30k", classes, "retrieval-SfM-30k-whiten.pkl")
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> tuple[Path, Path]:
+    """Model folders of a student and a teacher of the same dimension."""
+    folder = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("student", "teacher")):
+        torch.manual_seed(seed)
+        model = build_embedder("timm:test_resnet", pretrained=False, dimension=8, input_size=48)
+        save_model(model, folder / name, provenance={})
+    return folder / "student", folder / "teacher"
+
+
+def rows_of(call, *words: object) -> list[dict]:
+    code, out, err = call("test", *words, *PLAIN)
+    assert code == 0, err
+    return json.loads(out)["rows"]
+
+
+def test_rows_are_the_protocols_of_vectors_whitened_by_the_teacher(call, data, pair, images):
+    student, teacher = pair
+    rows = rows_of(
+        call, "--student", student, "--teacher", teacher, "--asym", "--image-size", 32,
+        "--dataset", "roxford5k,oxford5k", "--data-root", data, "--scales", "1,1/2",
+        "--test-whiten", "retrieval-SfM-30k", "--distractors", images,
+    )  # fmt: skip
+    assert [row["protocol"] for row in rows] == ["easy", "medium", "hard", "old"]
+
+    def embed(name, size, of):
+        return embed_images(
+            load_model(name), of, runtime=resolve_runtime("cpu", "fp32"), size=size, fit="whole",
+            scales=SCALES,
+        )  # fmt: skip
+
+    search = load_search_set("roxford5k", data)
+    pairs = load_pairs("sfm30k", data)
+    learned = whiten_supervised(
+        embed(teacher, 48, pairs.images), *pairs.pairs.T, shrinkage=SHRINKAGE
+    )
+    gallery = [search.gallery, load_distractors(str(images), data)]
+    found = revisited_metrics(
+        apply_whitening(embed(student, 32, search.queries), learned),
+        [apply_whitening(embed(teacher, 48, part), learned) for part in gallery],
+        search.ground_truth,
+    )
+    for row, expected in zip(rows, (found.easy, found.medium, found.hard), strict=False):
+        assert row["map"] == pytest.approx(100 * expected.map, abs=1e-6)
+        assert row["precision_at_10"] == pytest.approx(100 * expected.precision_at[2], abs=1e-6)
+        assert row["whitening"] == "whitened, sfm30k"
+
+
+def test_distractors_go_on_at_the_last_finished_block(images, data, pair, tmp_path, monkeypatch):
+    distractors = load_distractors(str(images), data)
+    side = Side("student", load_model(pair[0]), 32)
+
+    def store(folder):
+        return VectorBlocks(folder, resolve_runtime("cpu", "fp32"), block=20)
+
+    whole = store(tmp_path / "whole").all(side, distractors)
+    assert len(whole) == len(distractors) == 48
+    embedded: list[int] = []
+
+    def failing(model, part, **more):
+        if len(embedded) == 2:
+            raise UnreadableImageError(part.path(0), "pulled out")
+        embedded.append(len(part))
+        return embed_images(model, part, **more)
+
+    monkeypatch.setattr(blocks, "embed_images", failing)
+    with pytest.raises(UnreadableImageError):
+        store(tmp_path / "cut").all(side, distractors)
+    assert embedded == [20, 20]
+    embedded[:] = [0]
+    torch.testing.assert_close(store(tmp_path / "cut").all(side, distractors), whole)
+    assert embedded == [0, 8]
+
+    kept = sorted((tmp_path / "cut").rglob("*.safetensors"))
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])  # damaged: embedded again
+    embedded[:] = [0]
+    torch.testing.assert_close(store(tmp_path / "cut").all(side, distractors), whole)
+    assert len(embedded) == 2
+
+
+def test_changed_images_or_models_are_embedded_again(images, data, pair, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, path in enumerate(sorted(images.rglob("*.jpg"))[:3]):
+        (folder / f"{number}.jpg").write_bytes(path.read_bytes())
+    store = VectorBlocks(tmp_path, resolve_runtime("cpu", "fp32"))
+    student, teacher = (Side(path.name, load_model(path), 32) for path in pair)
+    before = store.all(student, load_distractors(str(folder), data))
+    assert not torch.equal(before, store.all(teacher, load_distractors(str(folder), data)))
+    Image.new("RGB", (40, 30), "red").save(folder / "1.jpg")
+    after = store.all(student, load_distractors(str(folder), data))
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_learned_whitening_is_stored_used_and_exported(call, data, pair, tmp_path):
+    words = ["--student", tmp_path / "own", "--dataset", "roxford5k", "--data-root", data]
+    assert call("export", pair[0], "--to", tmp_path / "own")[0] == 0
+    code, _, err = call("test", *words, "--whiten", *PLAIN)
+    assert (code, "brings no whitening" in err) == (2, True)
+    learned = rows_of(call, *words, "--learn-whitening", "sfm30k", "--store-whitening")
+    stored = rows_of(call, *words, "--whiten")
+    assert [row["map"] for row in stored] == [row["map"] for row in learned]
+    plain = rows_of(call, *words)
+    assert [row["map"] for row in plain] != [row["map"] for row in learned]
+    assert call("export", tmp_path / "own", "--to", tmp_path / "public")[0] == 0
+    first, second = (load_file(tmp_path / n / "whitening.safetensors") for n in ("own", "public"))
+    assert torch.equal(first["P"], second["P"])
+    fewer = rows_of(call, *words, "--whiten", "--whitening-dimension", 3)
+    assert [row["map"] for row in fewer] != [row["map"] for row in stored]
+
+
+def test_pca_needs_no_pairs_and_labels_make_pairs(call, data, pair, images):
+    words = ["--student", pair[0], "--dataset", "oxford5k", "--data-root", data]
+    for source, kind in (("roxford5k", "pca"), (images, "supervised")):
+        rows = rows_of(call, *words, "--learn-whitening", source, "--whitening-kind", kind)
+        assert rows[0]["protocol"] == "old"
+    code, _, err = call("test", *words, "--learn-whitening", "roxford5k", *PLAIN)
+    assert (code, "no matching pairs" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--dataset", "rparis6k"], "rparis6k is not on this machine"),
+        (["--dataset", "roxford5k", "--distractors", "nowhere"], "no folder nowhere"),
+        (["--dataset", "roxford5k", "--store-whitening"], "--learn-whitening"),
+        (["--dataset", "roxford5k", "--whiten", "--learn-whitening", "sfm30k"], "not both"),
+        (["--dataset", "furniture", "--whiten"], "need a landmark dataset"),
+        (["--dataset", "roxford5k", "--learn-whitening", "sfm120k"], "sfm120k is not on this"),
+    ],
+)
+def test_bad_calls_say_what_is_wrong(call, data, pair, words, told):
+    code, _, err = call("test", "--student", pair[0], "--data-root", data, *words, *PLAIN)
+    assert code in (1, 2)
+    assert told in err
+    assert "Traceback" not in err
