@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1234)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--sides", default="teacher,student")
     options = parser.parse_args()
     runtime = resolve_runtime(options.device, "fp32")
     settings = distill_settings(options, options.work / "unused")
@@ -83,11 +84,10 @@ def main() -> None:
     report("before", "", Side("student", before, options.size), 0)
     for name in options.methods.split(","):
         method = METHODS[name]
-        sides = [False]
-        if method.runs_symmetric:
-            sides.append(True)
-        for symmetric in sides:
-            side = "student" if symmetric else "teacher"
+        for side in options.sides.split(","):
+            symmetric = side == "student"
+            if symmetric and not method.runs_symmetric:
+                continue
             output = options.work / f"{name}-{side}"
             wanted = {"method": name, "symmetric": symmetric}
             started = time.monotonic()
