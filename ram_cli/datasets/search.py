@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from ram_cli.datasets.folder import IMAGE_SUFFIXES
 from ram_cli.datasets.images import ImageSet
 from ram_cli.datasets.pickles import read_ground_truth
+from ram_cli.datasets.verify import find_unreadable
 from ram_cli.errors import DataError
 from ram_cli.progress import SILENT, Reporter
 
 Protocol = Literal["revisited", "oxford"]
+Truth = tuple[Mapping[str, tuple[int, ...]], ...]
 
 SEARCHES: Final[dict[str, Protocol]] = {
     "roxford5k": "revisited",
@@ -61,7 +63,7 @@ class SearchSet:
     root: Path
     gallery: ImageSet
     queries: ImageSet
-    ground_truth: tuple[Mapping[str, tuple[int, ...]], ...]
+    ground_truth: Truth
     protocol: Protocol
     content_hash: str
 
@@ -84,12 +86,16 @@ def is_search_set(name: str) -> bool:
     return name.strip().lower() in SEARCHES
 
 
-def load_search_set(name: str, data_root: Path, *, reporter: Reporter = SILENT) -> SearchSet:
+def load_search_set(
+    name: str, data_root: Path, *, skip_unreadable: bool = False, reporter: Reporter = SILENT
+) -> SearchSet:
     """Load a data set of landmarks by name from its folder below `data_root`, or below its `test`.
 
     Args:
         name: Key of `SEARCHES`.
         data_root: Folder of the data sets; holds `<name>/gnd_<name>.pkl` and `<name>/jpg/`.
+        skip_unreadable: Leave out images of the gallery that cannot be decoded; nothing is to be
+            found there.
         reporter: Told what was found.
 
     Raises:
@@ -102,7 +108,7 @@ def load_search_set(name: str, data_root: Path, *, reporter: Reporter = SILENT) 
     try:
         gallery, queries = list(content["imlist"]), list(content["qimlist"])
         entries: list[Mapping[str, Any]] = list(content["gnd"])
-        truth = tuple(
+        truth: Truth = tuple(
             {key: _indices(path, entry, key, len(gallery)) for key in _LISTS[protocol]}
             for entry in entries
         )
@@ -112,11 +118,14 @@ def load_search_set(name: str, data_root: Path, *, reporter: Reporter = SILENT) 
         raise DataError(f"{path} is no ground truth of {name}: {error} is missing.") from error
     if len(truth) != len(queries) or not queries:
         raise DataError(f"{path}: {len(queries)} queries, ground truth of {len(truth)}.")
-    reporter.note(f"{name}: {len(queries)} queries, {len(gallery)} gallery images")
+    images = _unlabelled(f"{name}/gallery", root, gallery)
+    if skip_unreadable:
+        images, truth = _without_unreadable(images, truth, reporter)
+    reporter.note(f"{name}: {len(queries)} queries, {len(images)} gallery images")
     return SearchSet(
         name=name,
         root=path.parent,
-        gallery=_unlabelled(f"{name}/gallery", root, gallery),
+        gallery=images,
         queries=_unlabelled(f"{name}/queries", root, queries, boxes),
         ground_truth=truth,
         protocol=protocol,
@@ -125,9 +134,19 @@ def load_search_set(name: str, data_root: Path, *, reporter: Reporter = SILENT) 
 
 
 def load_distractors(
-    name_or_folder: str, data_root: Path, *, reporter: Reporter = SILENT
+    name_or_folder: str,
+    data_root: Path,
+    *,
+    skip_unreadable: bool = False,
+    reporter: Reporter = SILENT,
 ) -> ImageSet:
     """Load images that match no query: `revisitop1m`, or all images below a folder.
+
+    Args:
+        name_or_folder: What to load.
+        data_root: Folder of the data sets.
+        skip_unreadable: Leave out images that cannot be decoded.
+        reporter: Told what was found.
 
     Raises:
         DataError: There is no such folder, or no image in it.
@@ -146,8 +165,11 @@ def load_distractors(
     )
     if not paths:
         raise DataError(f"distractors: there is no image below {folder}.")
-    reporter.note(f"{len(paths)} distractors in {folder}")
-    return _unlabelled(f"{folder.resolve().name} distractors", folder, paths)
+    images = _unlabelled(f"{folder.resolve().name} distractors", folder, paths)
+    if skip_unreadable:
+        images, _ = _without_unreadable(images, (), reporter)
+    reporter.note(f"{len(images)} distractors in {folder}")
+    return images
 
 
 def load_pairs(name: str, data_root: Path, *, reporter: Reporter = SILENT) -> PairSet:
@@ -208,6 +230,26 @@ def _unlabelled(
         for item in names
     )  # fmt: skip
     return ImageSet(name, root, paths, np.zeros(len(paths), np.int64), ("landmark",), boxes)
+
+
+def _without_unreadable(
+    images: ImageSet, truth: Truth, reporter: Reporter
+) -> tuple[ImageSet, Truth]:
+    """The images that can be decoded, and the ground truth by their new indices."""
+    faults = find_unreadable(images.root, images.paths, reporter=reporter)
+    if not faults:
+        return images, truth
+    reporter.warn(f"{images.name}: {len(faults)} unreadable images are left out")
+    kept = np.array([path not in faults for path in images.paths])
+    place = np.cumsum(kept) - 1
+    renumbered = tuple(
+        {
+            key: tuple(int(place[index]) for index in indices if kept[index])
+            for key, indices in entry.items()
+        }
+        for entry in truth
+    )
+    return images.subset(np.flatnonzero(kept)), renumbered
 
 
 def _indices(path: Path, entry: Mapping[str, Any], key: str, count: int) -> tuple[int, ...]:

@@ -46,9 +46,19 @@ def run_list(settings: ListSettings, reporter: Reporter = SILENT) -> Listed:
 
 
 def _datasets() -> list[Entry]:
-    from ram_cli.datasets import DATASETS
+    from ram_cli.datasets import DATASETS, SEARCHES
 
-    return [
+    landmarks: list[Entry] = [
+        {
+            "name": name,
+            "content": f"landmarks, queries with boxes, {protocol} protocol; for ram test",
+            "train + val": "",
+            "test": "",
+            "get it": f"by hand: {name}/gnd_{name}.pkl, {name}/jpg/",
+        }
+        for name, protocol in SEARCHES.items()
+    ]
+    known = [
         {
             "name": entry.name,
             "content": entry.content,
@@ -58,6 +68,7 @@ def _datasets() -> list[Entry]:
         }
         for entry in DATASETS.values()
     ]
+    return known + landmarks
 
 
 def _models() -> list[Entry]:

@@ -168,13 +168,23 @@ def _landmark_rows(
         distractors=None
         if settings.distractors is None
         else load_distractors(
-            settings.distractors, settings.data_root, reporter=comparison.reporter
+            settings.distractors,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            reporter=comparison.reporter,
         ),
     )
     return [
         row
         for name in searches
-        for search in [load_search_set(name, settings.data_root, reporter=comparison.reporter)]
+        for search in [
+            load_search_set(
+                name,
+                settings.data_root,
+                skip_unreadable=settings.skip_unreadable,
+                reporter=comparison.reporter,
+            )
+        ]
         for query, gallery in pairs
         for row in test.rows(query, gallery, search)
     ]

@@ -86,3 +86,15 @@ def test_damaged_ground_truths_are_told(tmp_path, classes, damage):
     path.write_bytes(text[:-40] if damage == "cut" else text)
     with pytest.raises(DataError, match="gnd_roxford5k"):
         load_search_set("roxford5k", tmp_path)
+
+
+def test_unreadable_images_can_be_left_out(tmp_path, classes):
+    folder = make_search_set(tmp_path, "roxford5k", classes)
+    (folder / "jpg" / "image_000_2.jpg").write_bytes(b"no image")  # index 1, hard for query 0
+    found = load_search_set("roxford5k", tmp_path, skip_unreadable=True)
+    assert len(found.gallery) == 7
+    assert found.ground_truth[0] == {"easy": (0,), "hard": (1,), "junk": (2,)}
+    assert found.ground_truth[1] == {"easy": (3,), "hard": (4, 5), "junk": (6,)}
+    assert "image_000_2.jpg" not in found.gallery.paths
+    left = load_distractors(str(folder / "jpg"), tmp_path, skip_unreadable=True)
+    assert len(left) == 9
