@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-MethodKind = Literal["coupled", "vectors", "batch", "tuples", "ranked"]
+MethodKind = Literal["coupled", "vectors", "batch", "tuples", "ranked", "neighbours", "anchors"]
 """What a distillation method learns from, and what its function is called with.
 
 * coupled: several views of an image that both networks see; student and teacher `[B, K, D]`.
@@ -16,6 +16,10 @@ MethodKind = Literal["coupled", "vectors", "batch", "tuples", "ranked"]
 * tuples: an anchor, another image of its class and images of other classes; `Tuples`.
 * ranked: an anchor and two images near it, in the order that the teacher has them; `Tuples` of one
   positive and one negative.
+* neighbours: one plain view or several coupled ones, compared with the training images nearest to
+  the teacher's vector; student and teacher `[B, K, D]`, teacher's vectors of all images `[N, D]`.
+* anchors: the same views, compared with anchors of the teacher's space; student and teacher
+  `[B, K, D]`, anchors `[P, A, D / P]`.
 """
 
 NegativeSource = Literal["hard", "random"]
@@ -57,6 +61,7 @@ class MethodEntry:
         weights: Names of the function's further arguments, each a setting of the command.
         negatives: Where its negatives come from, unless a person says otherwise; None where there
             is no choice.
+        views: Coupled views of an image, unless a person says otherwise; 0 for one plain view.
         looks_at_teacher: Whether it compares with the teacher's vectors even where positives and
             negatives go through the student.
         aliases: Other names that are accepted; the published code's among them.
@@ -68,8 +73,14 @@ class MethodEntry:
     function: Callable[..., dict[str, Tensor]]
     weights: tuple[str, ...] = ()
     negatives: NegativeSource | None = None
+    views: int = 0
     looks_at_teacher: bool = False
     aliases: tuple[str, ...] = ()
+
+    @property
+    def takes_views(self) -> bool:
+        """Whether it can train on coupled views."""
+        return self.kind in ("coupled", "neighbours", "anchors")
 
     @property
     def needs_labels(self) -> bool:

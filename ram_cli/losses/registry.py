@@ -14,6 +14,7 @@ from ram_cli.losses.metric import contrastive_loss, triplet_loss
 from ram_cli.losses.numerics import Reduction
 from ram_cli.losses.relations import rkd_parts
 from ram_cli.losses.softmax import multi_similarity_loss
+from ram_cli.losses.spaces import SPACE_METHODS
 from ram_cli.losses.tuples import TUPLE_METHODS
 
 _Entry = TypeVar("_Entry", bound=LossEntry | MethodEntry)
@@ -65,6 +66,7 @@ METHODS: dict[str, MethodEntry] = _by_name(
         description="Absolute and relational terms over coupled views at two resolutions.",
         function=coupled_loss,
         weights=("lambda_ts", "lambda_ss"),
+        views=8,
         aliases=("ts_aug",),
     ),
     MethodEntry(
@@ -102,6 +104,7 @@ METHODS: dict[str, MethodEntry] = _by_name(
         function=darkrank,
     ),
     *TUPLE_METHODS,
+    *SPACE_METHODS,
 )
 """Distillation methods by name."""
 

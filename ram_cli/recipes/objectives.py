@@ -24,6 +24,7 @@ from ram_cli.models import Embedder
 from ram_cli.progress import Reporter
 from ram_cli.recipes.common import CACHE_BYTES, chosen_fit, training_pairs
 from ram_cli.recipes.features import teacher_vectors
+from ram_cli.recipes.spaces import LossFunction, space_loss
 from ram_cli.settings import DistillSettings
 from ram_cli.views import Fit
 
@@ -57,8 +58,14 @@ class Distillation:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Further arguments of the method's function."""
-        return {name: getattr(self.settings, name) for name in self.method.weights}
+        """Further arguments of the method's function; what is left to it is left out."""
+        said = {name: getattr(self.settings, name) for name in self.method.weights}
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def views(self) -> int:
+        """Coupled views of an image; 0 for one plain view."""
+        return (self.settings.views or self.method.views) if self.method.takes_views else 0
 
     @property
     def images(self) -> ImageSet:
@@ -115,16 +122,16 @@ def build_objective(distillation: Distillation) -> Objective:
     return _BUILDERS[method.kind](distillation)
 
 
-def _coupled(given: Distillation) -> Objective:
+def _coupled(given: Distillation, function: LossFunction | None = None) -> Objective:
     settings = given.settings
     return CoupledObjective(
         given.images,
         given.teacher,
         given.student.spec,
         given.teacher.spec,
-        given.method.function,
+        function or given.method.function,
         given.weights,
-        views=settings.views,
+        views=given.views,
         batch_size=settings.batch_size,
         images_per_epoch=settings.images_per_epoch,
         mixup_alpha=settings.mixup_alpha,
@@ -134,13 +141,15 @@ def _coupled(given: Distillation) -> Objective:
     )
 
 
-def _vectors(given: Distillation) -> Objective:
+def _vectors(
+    given: Distillation, vectors: Tensor | None = None, function: LossFunction | None = None
+) -> Objective:
     settings = given.settings
     return VectorsObjective(
         given.images,
-        given.teacher_vectors(given.images),
+        given.teacher_vectors(given.images) if vectors is None else vectors,
         given.student.spec,
-        given.method.function,
+        function or given.method.function,
         given.weights,
         fit=given.fit,
         batch_size=settings.batch_size,
@@ -157,6 +166,12 @@ def _batch(given: Distillation) -> Objective:
             f"{given.settings.batch_size} are too few. Use 3 or more."
         )
     return _vectors(given)
+
+
+def _space(given: Distillation) -> Objective:
+    vectors = given.teacher_vectors(given.images).to(given.runtime.device)
+    function = space_loss(given.method, given.settings, vectors, plain=given.views == 0)
+    return _coupled(given, function) if given.views else _vectors(given, vectors, function)
 
 
 def _tuples(given: Distillation) -> Objective:
@@ -216,4 +231,6 @@ _BUILDERS: dict[MethodKind, Callable[[Distillation], Objective]] = {
     "batch": _batch,
     "tuples": _tuples,
     "ranked": _ranked,
+    "neighbours": _space,
+    "anchors": _space,
 }

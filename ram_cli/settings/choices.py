@@ -35,6 +35,9 @@ MethodName = Literal[
     "distance-cross-entropy",
     "positive-regression",
     "ranked-triplet",
+    "csd",
+    "d3",
+    "ssp",
 ]
 MiningName = Literal["pool", "batch", "hard", "random"]
 NegativesName = Literal["hard", "random"]

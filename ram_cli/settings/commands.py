@@ -33,6 +33,7 @@ from ram_cli.settings.groups import (
     SplitGroup,
 )
 from ram_cli.settings.search import SearchGroup
+from ram_cli.settings.spaces import SpacesGroup
 
 _OPTIMISATION_PRESETS = frozenset(
     {
@@ -87,6 +88,7 @@ class DistillSettings(
     DistillationGroup,
     CoupledGroup,
     TuplesGroup,
+    SpacesGroup,
     OptimisationGroup,
     RunGroup,
     MachineGroup,

@@ -51,8 +51,10 @@ class DistillationGroup(BaseModel):
 class CoupledGroup(BaseModel):
     """Coupled views."""
 
-    views: Annotated[PositiveInt, Flag(("pos-num",))] = Field(
-        8, description="Coupled views of an image."
+    views: Annotated[PositiveInt | None, Auto, Flag(("pos-num",))] = Field(
+        None,
+        description="Coupled views of an image; auto is 8 for coupled, and one plain view, with "
+        "the teacher's vectors computed once, for csd, d3 and ssp.",
     )
     lambda_ts: Annotated[NonNegativeFloat, Flag(("lam-1",))] = Field(
         0.7, description="Weight of the teacher-student relations."

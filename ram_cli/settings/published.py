@@ -23,6 +23,7 @@ PUBLISHED_NAMES = {
     "cross_entropy": "cross-entropy",
     "cross_entropy_dist": "distance-cross-entropy",
     "contrastive_dist": "contrastive-distance",
+    "d3still": "d3",
 }
 """Published modes and losses, and the method or the loss that each of them is, alone."""
 

@@ -54,10 +54,14 @@ def test_functions_take_what_the_tables_say():
         "vectors": (student[0], teacher[0]),
         "batch": (student[0], teacher[0]),
         "tuples": (Tuples(student[:, 0], teacher[:, :1], teacher[:, 1:], *unit_pair),),
+        "neighbours": (student, teacher, unit(seeded(3), 9, 8)),
+        "anchors": (student, teacher, unit(seeded(3), 2, 5, 4)),
         "ranked": (Tuples(student[:, 0], teacher[:, :1], teacher[:, 1:2], *unit_pair),),
     }
     for method in METHODS.values():
         weights = dict.fromkeys(method.weights, 0.5)
+        if "neighbours" in weights:
+            weights["neighbours"] = 3
         parts = method.function(*arguments[method.kind], **weights)
         assert all(torch.isfinite(part) and part.shape == () for part in parts.values())
     mask = torch.ones(2, 3, dtype=torch.bool)

@@ -30,6 +30,32 @@ def test_methods_on_plain_views(teacher, images, call, mode):
     assert load_model("student/final").dimension == 16
 
 
+@pytest.mark.parametrize("views", ["auto", "2"])
+@pytest.mark.parametrize("method", ["csd", "d3", "ssp"])
+def test_methods_on_neighbours_and_anchors(teacher, images, call, method, views):
+    code, _, err = call(
+        *DISTILL, "--method", method, "--views", views, "--dataset", images, "--teacher", teacher,
+        "--student", teacher, "--epochs", "3", "--output", "student", "--no-val", "--log-every",
+        "1", "--log-with", "none",
+    )  # fmt: skip
+    assert code == 0, err
+    seen = losses("student")
+    assert all(math.isfinite(loss) for loss in seen)
+    assert sum(seen[-3:]) < sum(seen[:3])
+    assert load_model("student/final").dimension == 16
+
+
+def test_what_ssp_and_d3_cannot_do_is_said_before_a_run_begins(teacher, images, call):
+    words = [*DISTILL, "--dataset", images, "--teacher", teacher, "--student", teacher]
+    code, _, err = call(*words, "--method", "ssp", "--subspaces", "3")
+    assert code == 2
+    assert "subspaces" in err
+    code, _, err = call(*words, "--method", "d3", "--neighbours", "1")
+    assert code == 2
+    assert "--neighbours" in err
+    assert not list(Path("runs").glob("*"))
+
+
 OVER_TUPLES = [
     ["--mode", "ts"],
     ["--mode", "ts_self", "--loss", "contrastive"],
