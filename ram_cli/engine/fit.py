@@ -27,7 +27,8 @@ from ram_cli.views import ViewKey
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
 """Metrics of a network on validation images; the higher their "score", the better."""
-
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Be told how many epochs are done, and the metrics of the validation that followed."""
 SaveModel = Callable[[nn.Module, Path, Mapping[str, float]], None]
 """Write a model folder with its metrics."""
 
@@ -86,6 +87,7 @@ class Trainer:
         run: Where to write.
         save_model: Writes a model folder.
         validate: Called between epochs, outside autograd, with the network in eval mode.
+        watch: Called after a validation, before the checkpoint; what it raises ends the training.
         reporter: Receives progress.
     """
 
@@ -101,19 +103,20 @@ class Trainer:
         *,
         save_model: SaveModel,
         validate: Validate | None = None,
+        watch: Watch | None = None,
         reporter: Reporter = SILENT,
     ) -> None:
         self.accelerator, self.objective, self.plan, self.run = accelerator, objective, plan, run
-        self.save_model, self.validate, self.reporter = save_model, validate, reporter
+        self.save_model, self.reporter = save_model, reporter
+        self.validate, self.watch = validate, watch
         self.model, self.optimiser = accelerator.prepare(model, optimiser)
         # Not "prepared": accelerate would step it once per process, while the plan counts steps.
         self.schedule = schedule
         accelerator.register_for_checkpointing(schedule)
         self.position = Position()
         self._epoch_state: EpochState = {}
-        self._sampler = _EpochBatches()
+        self._sampler, self._window = _EpochBatches(), StepWindow()
         self._loader = self._make_loader()
-        self._window = StepWindow()
         self._started = self._saved_at = time.monotonic()
 
     def fit(self) -> Position:
@@ -221,6 +224,8 @@ class Trainer:
         if self.position.best_score is None or score > self.position.best_score:
             self.position = replace(self.position, best_score=score, best_epoch=epoch)
             self.save_model(self._plain_model(), self.run.best, shown)
+        if self.watch is not None:
+            self.watch(epoch, metrics)
 
     def _pause_inside_epoch(self, stop: StopRequest) -> None:
         due = time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes

@@ -1,13 +1,13 @@
 """`ram distill`: a cheap student in the embedding space of a teacher."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 from torch import nn
 
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
-from ram_cli.engine.fit import Validate
+from ram_cli.engine.fit import Validate, Watch
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images, place
@@ -23,9 +23,10 @@ from ram_cli.recipes.common import (
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
 from ram_cli.recipes.objectives import Distillation, build_objective
-from ram_cli.recipes.outcome import TrainingResult, finished, test_afterwards
+from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
+    as_final,
     build_network,
     open_run,
     seed_everything,
@@ -33,23 +34,32 @@ from ram_cli.recipes.training import (
 )
 from ram_cli.settings import DistillSettings, dataset_of_network
 
+Distilling = TypeVar("Distilling", bound=DistillSettings)
 
-def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> TrainingResult:
+
+def run_distill(
+    settings: DistillSettings, reporter: Reporter = SILENT, *, watch: Watch | None = None
+) -> TrainingResult:
     """Train a student whose vectors can be searched in the teacher's gallery.
+
+    Args:
+        settings: Of the command.
+        reporter: Told of the progress.
+        watch: Told of every validation; what it raises ends the training.
 
     Raises:
         RamError: Something cannot be used or done; the message says what.
     """
     runtime = open_runtime(settings, reporter)
     settings = with_pinned(settings, "teacher", "student")
-    teacher = _teacher(settings, runtime, reporter)
-    settings = _completed(settings, teacher, reporter)
+    teacher = open_teacher(settings, runtime, reporter)
+    settings = as_final(completed(settings, teacher, reporter))
     with open_run(settings, settings.student or "student") as run:
         # Seeded here: the student's first weights do not depend on which teacher was built.
         seed_everything(settings.seed)
         student = _student(settings, teacher)
         dataset = open_dataset(settings.dataset or "", settings, reporter)
-        tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
+        tests = open_tests(settings, reporter)
         workers = worker_count(settings.workers, runtime)
         reporter.note(
             f"student {student.config.backbone} at {student.spec.size} px, "
@@ -66,6 +76,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
             reporter,
             validate=_validation(distillation),
             record={"teacher": _teacher_record(settings, teacher)},
+            watch=watch,
         )
         result = finished(run, position)
 
@@ -77,7 +88,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter = SILENT) -> Train
         return test_afterwards(result, tests, settings, runtime, reporter, rows)
 
 
-def _completed(settings: DistillSettings, teacher: Embedder, reporter: Reporter) -> DistillSettings:
+def completed(settings: Distilling, teacher: Embedder, reporter: Reporter) -> Distilling:
     """The settings with what the teacher tells: its dataset, and its architecture for the student.
 
     Raises:
@@ -98,7 +109,8 @@ def _completed(settings: DistillSettings, teacher: Embedder, reporter: Reporter)
     return settings.model_copy(update=found) if found else settings
 
 
-def _teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
+def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
+    """The gallery network, in the size it will be seen at, never to be trained."""
     teacher = load_model(model_folder(settings.teacher))
     own, wanted = teacher.spec.size, settings.teacher_image_size
     if wanted is not None and wanted != own:

@@ -7,9 +7,10 @@ from typing import Any
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Position, RunFolder, Runtime
+from ram_cli.errors import DataError
 from ram_cli.models import Embedder, load_model
 from ram_cli.progress import Reporter, TableData
-from ram_cli.recipes.common import chosen_fit, worker_count
+from ram_cli.recipes.common import chosen_fit, open_dataset, worker_count
 from ram_cli.recipes.comparison import Comparison
 from ram_cli.recipes.rows import ResultRow, rows_table
 from ram_cli.settings import DistillSettings, TrainSettings
@@ -79,6 +80,22 @@ def finished(run: RunFolder, position: Position) -> TrainingResult:
         steps=position.step,
         seconds=position.seconds,
     )
+
+
+def open_tests(settings: TrainSettings | DistillSettings, reporter: Reporter) -> list[Dataset]:
+    """The datasets to test on after training, which is told now if one cannot be tested on.
+
+    Raises:
+        DataError: One is missing, or has no test classes.
+    """
+    tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
+    for data in tests:
+        if len(data.test) == 0:
+            raise DataError(
+                f"{data.name} has no test classes. Leave --final and it out, and name others with "
+                "--test-datasets."
+            )
+    return tests
 
 
 def test_afterwards(

@@ -33,10 +33,11 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
-from ram_cli.recipes.outcome import TrainingResult, finished, test_afterwards
+from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.projection import start_projection
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
+    as_final,
     build_network,
     open_run,
     seed_everything,
@@ -61,11 +62,11 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
             f"{settings.images_per_class}. Use a multiple of --images-per-class."
         )
     runtime = open_runtime(settings, reporter)
-    settings = with_pinned(settings, "backbone")
+    settings = as_final(with_pinned(settings, "backbone"))
     seed_everything(settings.seed)
     with open_run(settings, settings.backbone) as run:
         dataset = open_dataset(settings.dataset, settings, reporter)
-        tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
+        tests = open_tests(settings, reporter)
         images = dataset.train if settings.val else dataset.train_val
         model = build_network(settings.backbone, settings, dimension=settings.whitening)
         if settings.image_size is not None:

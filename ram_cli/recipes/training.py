@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate.utils import set_seed
 from torch import nn
@@ -24,7 +24,7 @@ from ram_cli.engine import (
     make_accelerator,
     total_steps,
 )
-from ram_cli.engine.fit import Validate
+from ram_cli.engine.fit import Validate, Watch
 from ram_cli.errors import ConfigError, OutputError
 from ram_cli.evaluation.extract import place
 from ram_cli.models import (
@@ -46,6 +46,7 @@ from ram_cli.recipes.common import (
 from ram_cli.settings import DistillSettings, TrainSettings
 
 TrainingSettings = TrainSettings | DistillSettings
+Training = TypeVar("Training", TrainSettings, DistillSettings)
 
 MAY_CHANGE = PLACE_FIELDS | {
     "dataset",  # may have moved; its content is compared
@@ -61,6 +62,17 @@ MAY_CHANGE = PLACE_FIELDS | {
     "checkpoint_minutes",
 }
 """Settings that a run may be resumed with other values of."""
+
+
+def as_final(settings: Training) -> Training:
+    """What `--final` means: no class is held back, and the dataset's own test comes at the end.
+
+    Nothing is chosen by the test classes: the run has a fixed length, and its last weights count.
+    """
+    if not settings.final:
+        return settings
+    tests = dict.fromkeys((settings.dataset or "", *settings.test_datasets))
+    return settings.model_copy(update={"val": False, "test_datasets": tuple(tests)})
 
 
 @contextmanager
@@ -108,6 +120,7 @@ def train_network(
     *,
     validate: Validate | None,
     record: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> Position:
     """Train `model` in `run` as the settings say, from where the run stands.
 
@@ -121,6 +134,7 @@ def train_network(
         reporter: Told of the progress.
         validate: Metrics between epochs.
         record: More facts for the model folder, such as the teacher.
+        watch: Told of every validation; what it raises ends the training.
     """
     _begin(settings, run, dataset, record)
     # Here, before the first step: another memory format takes other kernels, whose last bits
@@ -154,6 +168,7 @@ def train_network(
         run,
         save_model=write_model,
         validate=validate,
+        watch=watch,
         reporter=reporter,
     )
     return trainer.fit()

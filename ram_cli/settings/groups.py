@@ -114,6 +114,11 @@ class HeldBackGroup(SplitGroup):
     test_datasets: Annotated[Datasets, Flag(metavar="NAMES")] = Field(
         (), description="Datasets to test on, once, after training."
     )
+    final: bool = Field(
+        False,
+        description="Final run: train on all classes, with no validation, then test once on the "
+        "dataset's own test classes.",
+    )
 
 
 _TRAINED_ON = (
