@@ -1,10 +1,11 @@
 """From a listing to a dataset: check the files, number the classes, hash the whole."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ram_cli.datasets.images import SPLITS, Dataset, ImageSet, Split
 from ram_cli.datasets.listing import Listing
@@ -57,14 +58,16 @@ def assemble(
     for split, found in images.items():
         if listing.splits[split] and not len(found):
             raise DataError(f"{listing.root}: no image of the {split} split can be read.")
+    pairs = {split: _indices(images[split], named) for split, named in listing.pairs.items()}
     return Dataset(
         name=name,
         root=listing.root,
         **images,
         content_hash=content_hash(
-            images, {p: file_size(listing.root / p) for p in paths if p not in faults}
+            images, {p: file_size(listing.root / p) for p in paths if p not in faults}, pairs
         ),
         skipped=tuple(sorted(faults)),
+        pairs=pairs,
     )
 
 
@@ -89,6 +92,13 @@ def _image_sets(name: str, listing: Listing, faults: Mapping[str, str]) -> dict[
             class_names=class_names,
         )
     return images
+
+
+def _indices(images: ImageSet, pairs: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+    """Pairs of paths as indices `[P, 2]`; those with an image that was left out are, too."""
+    place = {path: index for index, path in enumerate(images.paths)}
+    kept = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+    return np.array(kept, dtype=np.int64).reshape(-1, 2)
 
 
 def _unreadable(root: Path, faults: Mapping[str, str]) -> UnreadableImageError:

@@ -5,30 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ram_cli.datasets.extraction import is_archive, remove_tree, unpack
+from ram_cli.datasets.fetching import (
+    ARCHIVES,
+    FAULTS,
+    addresses,
+    check_given,
+    fetch_file,
+    forget_unproven,
+)
 from ram_cli.datasets.furniture import unpack_furniture
+from ram_cli.datasets.landmarks import LandmarkEntry
 from ram_cli.datasets.listing import Listing
 from ram_cli.datasets.locking import held
 from ram_cli.datasets.manifest import file_size
-from ram_cli.datasets.registry import (
-    DatasetEntry,
-    RemoteFile,
-    check_counts,
-    find_dataset,
-)
+from ram_cli.datasets.parts import Bringing, given_files
+from ram_cli.datasets.registry import DatasetEntry, check_counts, find_dataset
+from ram_cli.datasets.remote import RemoteFile
+from ram_cli.datasets.whole import check_landmarks, gather
 from ram_cli.errors import ConfigError, DataError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_file, atomic_folder
 from ram_cli.progress import SILENT, Reporter
-from ram_cli.transfer import Faults, check_room, download, verify, writing
+from ram_cli.transfer import check_room, verify, writing
 
-ARCHIVES = "archives"
-"""Folder below the folder for data where fetched files are kept."""
-
-_FAULTS = Faults(missing=DataError, damaged=DataError)
-_ROOM = 2.1  # sizes of an archive: itself, and its images, which do not compress
 _DEEPEST = 3  # folders in an archive above the dataset's own
+
+
+How = Literal["already here", "unpacked", "fetched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,11 @@ class Obtained:
     name: str
     folder: Path
     images: int
-    how: Literal["already here", "unpacked", "fetched"]
+    how: How
 
 
 def obtain(
-    entry: DatasetEntry,
+    entry: DatasetEntry | LandmarkEntry,
     data_root: Path,
     *,
     mirror: str = "",
@@ -76,6 +80,12 @@ def obtain(
         DataError: It cannot be had, or what came, or lies there, is not the dataset.
         OutputError: The disk is full, or the folder cannot be written.
     """
+    if isinstance(entry, LandmarkEntry) or entry.parts:
+        given = given_files(entry.name, entry.parts, from_files)
+        how = Bringing(data_root, mirror, given, keep_archive, reporter)
+        place, images, brought = gather(entry, how)
+        done: How = "already here" if not brought else "unpacked" if given else "fetched"
+        return Obtained(entry.name, place, images, done)
     if entry.embedded:
         there = (data_root / entry.folders[0]).exists()
         return _obtained(
@@ -102,7 +112,7 @@ def obtain(
         try:
             _unpack_whole(entry, files, archives, target, reporter)
         except DataError:
-            _forget_unproven(files, archives)
+            forget_unproven(files.items(), archives)
             raise
         if chosen is None and not keep_archive:
             for file in files.values():
@@ -110,9 +120,14 @@ def obtain(
         return _obtained(entry, target, "unpacked" if chosen else "fetched")
 
 
-def is_here(entry: DatasetEntry, data_root: Path) -> Path | None:
-    """Return the folder of a dataset below `data_root`, None where there is none."""
+def is_here(entry: DatasetEntry | LandmarkEntry, data_root: Path) -> Path | None:
+    """Return the folder of a dataset below `data_root`, None where there is none.
+
+    Of what comes in parts, all must be there.
+    """
     try:
+        if isinstance(entry, LandmarkEntry) or entry.parts:
+            return check_landmarks(entry, data_root)[0]
         return find_dataset(entry, data_root)
     except DataError:
         return None
@@ -135,9 +150,7 @@ def _paths(listing: Listing) -> list[str]:
     return [path for classes in listing.splits.values() for _, paths in classes for path in paths]
 
 
-def _obtained(
-    entry: DatasetEntry, folder: Path, how: Literal["already here", "unpacked", "fetched"]
-) -> Obtained:
+def _obtained(entry: DatasetEntry, folder: Path, how: How) -> Obtained:
     return Obtained(entry.name, folder, entry.train_val.images + entry.test.images, how)
 
 
@@ -160,9 +173,7 @@ def _given(entry: DatasetEntry, paths: Sequence[Path]) -> dict[RemoteFile, Path]
     Raises:
         ConfigError: They are no such set, or missing.
     """
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(f"--from-file: there is no file {path}")
+    check_given(paths)
     by_name = {path.name: path for path in paths}
     for source in entry.sources:
         if {file.name for file in source} == by_name.keys():
@@ -185,9 +196,9 @@ def _fetched(
         files = {}
         try:
             for file in source:
-                files[file] = _fetch(file, archives / file.name, mirror, reporter)
+                files[file] = fetch_file(file, archives / file.name, mirror, reporter)
         except DataError as error:
-            if any(_addresses(file, mirror) for file in source):
+            if any(addresses(file, mirror) for file in source):
                 problems.append(str(error))
             continue
         return files
@@ -196,33 +207,6 @@ def _fetched(
         f"{' '.join(problems)} Try again later, name a --mirror, or fetch {names} by other means "
         f"and run: ram download {entry.name} --from-file FILE"
     )
-
-
-def _fetch(file: RemoteFile, path: Path, mirror: str, reporter: Reporter) -> Path:
-    if path.is_file():
-        reporter.note(f"{path} was fetched before")
-        try:
-            verify(path, file.expected, faults=_FAULTS, reporter=reporter)
-            return path
-        except DataError as error:
-            reporter.warn(f"{error} It is fetched again.")
-            path.unlink()
-    return download(
-        _addresses(file, mirror),
-        path,
-        faults=_FAULTS,
-        expected=file.expected,
-        room=_ROOM if is_archive(file.name) else 1.0,
-        reporter=reporter,
-    )
-
-
-def _addresses(file: RemoteFile, mirror: str) -> list[str]:
-    if not mirror:
-        return list(file.urls)
-    own = urlsplit(mirror).path.rpartition("/")[2]
-    names_a_file = own == file.name or is_archive(own)
-    return [mirror if names_a_file else f"{mirror.rstrip('/')}/{file.name}", *file.urls]
 
 
 def _unpack_whole(
@@ -242,7 +226,7 @@ def _unpack_whole(
         for file, path in files.items():
             if path.parent != archives:  # what was fetched has been checked
                 pin = archives / f"{file.name}.sha256"
-                verify(path, file.expected, faults=_FAULTS, pin=pin, reporter=reporter)
+                verify(path, file.expected, faults=FAULTS, pin=pin, reporter=reporter)
             if is_archive(file.name):
                 unpack(path, work / "raw", reporter=reporter)
             else:
@@ -260,19 +244,6 @@ def _unpack_whole(
             whole.rename(target)
     finally:
         remove_tree(work)
-
-
-def _forget_unproven(files: dict[RemoteFile, Path], archives: Path) -> None:
-    """Delete what turned out not to be the dataset, where no published hash speaks for it.
-
-    Its own hash must not be held against the next file, and the next call must not use it again;
-    a person's own file is left alone.
-    """
-    for file, path in files.items():
-        if not (file.sha256 or file.md5):
-            (archives / f"{file.name}.sha256").unlink(missing_ok=True)
-            if path.parent == archives:
-                path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

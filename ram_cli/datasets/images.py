@@ -1,7 +1,7 @@
 """Every dataset as ordered lists of labelled image files, in splits of disjoint classes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -80,8 +80,11 @@ class Dataset:
         train: Classes to learn from.
         val: Classes to choose settings and epochs by; may be empty.
         test: Classes never seen before the final figure.
-        content_hash: SHA-256 (hex) over splits, relative paths, file sizes, labels and boxes.
+        content_hash: SHA-256 (hex) over splits, relative paths, file sizes, labels, boxes and
+            pairs.
         skipped: Unreadable files that were left out, relative to `root`.
+        pairs: For splits that bring them, published queries and their positives `[P, 2]`, indices
+            into the images of the split.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Dataset:
     test: ImageSet
     content_hash: str
     skipped: tuple[str, ...] = ()
+    pairs: Mapping[Split, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def train_val(self) -> ImageSet:

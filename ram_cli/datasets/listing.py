@@ -2,8 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ram_cli.datasets.images import SPLITS, Split
@@ -23,11 +23,13 @@ class Listing:
         root: Folder that all paths start from.
         splits: For each split its classes, in the order that labels follow.
         notes: What was passed over or looks odd, one remark each.
+        pairs: For splits that bring them, the paths of published queries and their positives.
     """
 
     root: Path
     splits: dict[Split, list[NamedClass]]
     notes: tuple[str, ...] = ()
+    pairs: Mapping[Split, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
 
 def join_within(folder: str, name: str) -> str:

@@ -7,6 +7,7 @@ from ram_cli.datasets.assemble import assemble
 from ram_cli.datasets.folder import list_folder
 from ram_cli.datasets.furniture import unpack_furniture
 from ram_cli.datasets.images import Dataset
+from ram_cli.datasets.landmarks import kind_of, no_classes
 from ram_cli.datasets.listing import check_class_count
 from ram_cli.datasets.registry import (
     DATASETS,
@@ -50,6 +51,8 @@ def load_dataset(
         UnreadableImageError: An image cannot be decoded.
         OutputError: The embedded images cannot be unpacked.
     """
+    if kind_of(name_or_folder) in ("search", "distractors"):
+        raise no_classes(name_or_folder)
     entry = DATASETS.get(parse_name(name_or_folder)[0])
     if entry is not None:
         if entry.embedded:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ram_cli.datasets.images import SPLITS, Dataset, ImageSet, Split
 from ram_cli.errors import DataError
@@ -15,12 +16,17 @@ from ram_cli.files import write_text
 MANIFEST_FORMAT = 1
 
 
-def content_hash(splits: Mapping[Split, ImageSet], sizes: Mapping[str, int] | None = None) -> str:
-    """Return the SHA-256 (hex) over splits, relative paths, file sizes, labels and boxes.
+def content_hash(
+    splits: Mapping[Split, ImageSet],
+    sizes: Mapping[str, int] | None = None,
+    pairs: Mapping[Split, NDArray[np.int64]] | None = None,
+) -> str:
+    """Return the SHA-256 (hex) over splits, relative paths, file sizes, labels, boxes and pairs.
 
     Args:
         splits: Images of each split.
         sizes: Bytes of each file by its path, where they are known; else the files are asked.
+        pairs: Queries and positives of each split that brings them.
 
     Raises:
         DataError: A file is missing.
@@ -32,6 +38,8 @@ def content_hash(splits: Mapping[Split, ImageSet], sizes: Mapping[str, int] | No
             box = [] if images.boxes is None else images.boxes[index].tolist()
             line = json.dumps([split, path, size, int(images.labels[index]), box])
             digest.update(line.encode("ascii") + b"\n")
+    for split, found in (pairs or {}).items():
+        digest.update(json.dumps([split, found.tolist()]).encode("ascii") + b"\n")
     return digest.hexdigest()
 
 
@@ -68,6 +76,7 @@ def to_json(dataset: Dataset) -> str:
         "class_names": dataset.train.class_names,
         "skipped": dataset.skipped,
         "splits": splits,
+        "pairs": {split: found.tolist() for split, found in dataset.pairs.items()},
     }
     return json.dumps(content, indent=1)
 
@@ -99,6 +108,11 @@ def from_json(text: str, root: Path | None = None) -> Dataset:
             test=test,
             content_hash=content["content_hash"],
             skipped=tuple(content["skipped"]),
+            pairs={
+                split: np.asarray(content["pairs"][split], dtype=np.int64).reshape(-1, 2)
+                for split in SPLITS
+                if split in content.get("pairs", {})
+            },
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"the manifest is damaged ({error}). Prepare the dataset again.") from error

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,10 @@ from ram_cli.datasets.cub import list_cub
 from ram_cli.datasets.folder import list_folder
 from ram_cli.datasets.images import SPLITS, Split
 from ram_cli.datasets.listing import Listing
+from ram_cli.datasets.remote import Part, RemoteFile, by_cid
+from ram_cli.datasets.sfm import SFM_LISTS, list_sfm
 from ram_cli.datasets.sop import list_sop
 from ram_cli.errors import DataError
-from ram_cli.transfer import Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +26,9 @@ class Counts:
     images: int
 
     def __str__(self) -> str:
+        if not self.images:
+            return ""
         return f"{self.images} images of {self.classes} classes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """A file that a dataset is unpacked from, or that lies beside what is unpacked.
-
-    Attributes:
-        name: Its published name.
-        urls: Addresses, tried in order.
-        size: Bytes; 0 where they are not published.
-        sha256: SHA-256 (hex); empty where it is not published.
-        md5: MD5 (hex); likewise.
-    """
-
-    name: str
-    urls: tuple[str, ...] = ()
-    size: int = 0
-    sha256: str = ""
-    md5: str = ""
-
-    @property
-    def expected(self) -> Expected:
-        """What the file must be."""
-        return Expected(self.sha256, self.md5, self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +39,12 @@ class DatasetEntry:
         name: What `--dataset` accepts.
         title: Its published name.
         content: What it shows, in a few words.
-        train_val: Size of its training and validation classes together.
+        train_val: Size of its training and validation classes together; zero if not published.
         test: Size of its test classes.
         licence: Terms of the images.
         source: How to get it by hand.
         sources: Sets of files, any one of which makes the dataset; tried in order.
+        parts: Files that make it together, instead of `sources`.
         folders: Where it may lie below the folder for data; the first is the recommended one.
         marker: File that tells its folder from others.
         list_images: Parser of its original layout.
@@ -81,6 +62,7 @@ class DatasetEntry:
     marker: str
     list_images: Callable[[Path], Listing]
     sources: tuple[tuple[RemoteFile, ...], ...] = ()
+    parts: tuple[Part, ...] = ()
     embedded: bool = False
 
     @property
@@ -91,6 +73,32 @@ class DatasetEntry:
 
 _STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl/"
 _STANFORD_FTP = "ftp://cs.stanford.edu/cs/cvgl/"
+
+_SFM = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/train"
+_SFM_FOLDER = "retrieval-SfM"
+
+
+def _sfm(name: str, title: str, source: str, lists: tuple[str, ...]) -> DatasetEntry:
+    """One of the sets over the same images."""
+    files = tuple(RemoteFile(name=file, urls=(f"{_SFM}/dbs/{file}",)) for file in lists)
+    archive = RemoteFile(name="ims.tar.gz", urls=(f"{_SFM}/ims/ims.tar.gz",))
+    return DatasetEntry(
+        name=name,
+        title=title,
+        content="photographs of landmarks in clusters, with pairs; nothing to test on",
+        train_val=Counts(classes=0, images=0),
+        test=Counts(classes=0, images=0),
+        licence="research; the photographs belong to their owners",
+        source=source,
+        folders=(_SFM_FOLDER, name, f"train/{title}"),
+        marker=SFM_LISTS[name],
+        list_images=partial(list_sfm, name=name),
+        parts=(
+            Part(folder=_SFM_FOLDER, files=files),
+            Part(folder=_SFM_FOLDER, files=(archive,), place=by_cid),
+        ),
+    )
+
 
 _ENTRIES = (
     DatasetEntry(
@@ -183,6 +191,18 @@ _ENTRIES = (
             ),
         ),
     ),
+    _sfm(
+        "sfm30k",
+        "retrieval-SfM-30k",
+        f"Put retrieval-SfM-30k.pkl, which no address is known for, beside ims/ of {_SFM}/ims/",
+        ("retrieval-SfM-30k-whiten.pkl",),
+    ),
+    _sfm(
+        "sfm120k",
+        "retrieval-SfM-120k",
+        f"Put retrieval-SfM-120k.pkl of {_SFM}/dbs/ beside ims/ of {_SFM}/ims/",
+        ("retrieval-SfM-120k.pkl", "retrieval-SfM-120k-whiten.pkl"),
+    ),
 )
 
 DATASETS: Final[dict[str, DatasetEntry]] = {entry.name: entry for entry in _ENTRIES}
@@ -230,7 +250,7 @@ def check_counts(entry: DatasetEntry, listing: Listing) -> None:
     for title, splits, expected in parts:
         classes = [paths for split in splits for _, paths in listing.splits[split]]
         found = Counts(len(classes), sum(map(len, classes)))
-        if found != expected:
+        if expected.images and found != expected:
             raise DataError(
                 f"{listing.root} is not the whole of {entry.name} ({entry.title}): "
                 f"{found} for {title}, {expected} are published. Unpack the archive again, "

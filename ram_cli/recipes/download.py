@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ram_cli.datasets import DATASETS, DatasetEntry
+from ram_cli.datasets import DatasetEntry, LandmarkEntry, find_entry, kind_of, known_names
 from ram_cli.datasets.download import Obtained, is_here, obtain
 from ram_cli.errors import Interrupted
 from ram_cli.progress import SILENT, Reporter, TableData
@@ -39,8 +39,10 @@ class DownloadResult:
 
     def notes(self) -> list[str]:
         """What to do with them, and what their owners ask."""
-        terms = [f"{got.name}: {DATASETS[got.name].licence}" for got in self.datasets]
-        return [*terms, f"use it: --dataset {self.datasets[0].name}"]
+        terms = [f"{got.name}: {find_entry(got.name).licence}" for got in self.datasets]
+        name = self.datasets[0].name
+        flag = "distractors" if kind_of(name) == "distractors" else "dataset"
+        return [*terms, f"use it: --{flag} {name}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,10 @@ class Offer:
             "datasets": [
                 {
                     "name": name,
-                    "title": DATASETS[name].title,
-                    "bytes": _size(DATASETS[name]) or None,
-                    "images": DATASETS[name].train_val.images + DATASETS[name].test.images,
-                    "licence": DATASETS[name].licence,
+                    "title": find_entry(name).title,
+                    "bytes": _size(find_entry(name)) or None,
+                    "images": _images(find_entry(name)) or None,
+                    "licence": find_entry(name).licence,
                     "folder": None if folder is None else str(folder),
                 }
                 for name, folder in self.here.items()
@@ -76,9 +78,9 @@ class Offer:
         rows = [
             [
                 name,
-                DATASETS[name].title,
-                _size_text(DATASETS[name]),
-                DATASETS[name].licence,
+                find_entry(name).title,
+                _size_text(find_entry(name)),
+                find_entry(name).licence,
                 "no" if folder is None else str(folder),
             ]
             for name, folder in self.here.items()
@@ -106,12 +108,12 @@ def run_download(settings: DownloadSettings, reporter: Reporter = SILENT) -> Dow
 def _run(settings: DownloadSettings, reporter: Reporter) -> DownloadResult | Offer:
     root = settings.data_root
     if settings.list or not settings.datasets:
-        names: Iterable[str] = settings.datasets or DATASETS
-        return Offer(root, {name: is_here(DATASETS[name], root) for name in names})
+        names: Iterable[str] = settings.datasets or known_names()
+        return Offer(root, {name: is_here(find_entry(name), root) for name in names})
     return DownloadResult(
         [
             obtain(
-                DATASETS[name],
+                find_entry(name),
                 root,
                 mirror=settings.mirror or "",
                 from_files=settings.from_file,
@@ -123,13 +125,22 @@ def _run(settings: DownloadSettings, reporter: Reporter) -> DownloadResult | Off
     )
 
 
-def _size(entry: DatasetEntry) -> int:
+def _images(entry: DatasetEntry | LandmarkEntry) -> int:
+    """Number of images, 0 where it is not published."""
+    if isinstance(entry, LandmarkEntry):
+        return entry.gallery + entry.queries
+    return entry.train_val.images + entry.test.images
+
+
+def _size(entry: DatasetEntry | LandmarkEntry) -> int:
     """Bytes of the first set of files, 0 where they are not published."""
+    if isinstance(entry, LandmarkEntry):
+        return entry.size
     sizes = [file.size for file in (entry.sources[0] if entry.sources else ())]
     return sum(sizes) if all(sizes) else 0
 
 
-def _size_text(entry: DatasetEntry) -> str:
-    if entry.embedded:
+def _size_text(entry: DatasetEntry | LandmarkEntry) -> str:
+    if isinstance(entry, DatasetEntry) and entry.embedded:
         return "in this package"
     return in_units(_size(entry)) if _size(entry) else "not published"

@@ -46,21 +46,12 @@ def run_list(settings: ListSettings, reporter: Reporter = SILENT) -> Listed:
 
 
 def _datasets() -> list[Entry]:
-    from ram_cli.datasets import DATASETS, SEARCHES
+    from ram_cli.datasets import DATASETS, LANDMARKS
 
-    landmarks: list[Entry] = [
-        {
-            "name": name,
-            "content": f"landmarks, queries with boxes, {protocol} protocol; for ram test",
-            "train + val": "",
-            "test": "",
-            "get it": f"by hand: {name}/gnd_{name}.pkl, {name}/jpg/",
-        }
-        for name, protocol in SEARCHES.items()
-    ]
-    known = [
+    classes: list[Entry] = [
         {
             "name": entry.name,
+            "for": "training" if entry.parts else "training, test",
             "content": entry.content,
             "train + val": str(entry.train_val),
             "test": str(entry.test),
@@ -68,7 +59,19 @@ def _datasets() -> list[Entry]:
         }
         for entry in DATASETS.values()
     ]
-    return known + landmarks
+    searched: list[Entry] = [
+        {
+            "name": entry.name,
+            "for": "test" if entry.protocol else "distractors",
+            "content": entry.content,
+            "train + val": "",
+            "test": f"{entry.gallery} images"
+            + (f", {entry.queries} queries" if entry.queries else ""),
+            "get it": entry.how,
+        }
+        for entry in LANDMARKS.values()
+    ]
+    return classes + searched
 
 
 def _models() -> list[Entry]:

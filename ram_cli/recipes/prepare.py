@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ram_cli.datasets import Dataset, load_dataset, write_manifest
+from ram_cli.datasets import LANDMARKS, Dataset, load_dataset, write_manifest
 from ram_cli.datasets.split_file import SPLIT_FILE
 from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import chosen_fit, model_folder, open_runtime, worker_count
 from ram_cli.recipes.features import keep_vectors, prepared_folder
+from ram_cli.recipes.prepare_landmarks import PreparedLandmarks, prepare_landmarks
 from ram_cli.settings import PrepareSettings
 from ram_cli.views import decode_image
 
@@ -64,7 +65,9 @@ class PrepareResult:
         return lines
 
 
-def run_prepare(settings: PrepareSettings, reporter: Reporter = SILENT) -> PrepareResult:
+def run_prepare(
+    settings: PrepareSettings, reporter: Reporter = SILENT
+) -> PrepareResult | PreparedLandmarks:
     """Decode every image of a dataset, write its manifest, and keep a teacher's vectors.
 
     Raises:
@@ -72,6 +75,8 @@ def run_prepare(settings: PrepareSettings, reporter: Reporter = SILENT) -> Prepa
         RamError: Anything else that cannot be used or done.
     """
     teacher = _teacher(settings) if settings.teacher else None
+    if (entry := LANDMARKS.get(settings.dataset)) is not None:
+        return prepare_landmarks(entry, settings, teacher, check=_fault, reporter=reporter)
     dataset = load_dataset(
         _folder_of(settings.dataset),
         settings.data_root,

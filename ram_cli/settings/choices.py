@@ -14,7 +14,20 @@ CommandName = Literal[
 ]
 """Commands, and the tables of a settings file."""
 
-DatasetName = Literal["furniture", "cub", "cars", "sop"]
+DatasetName = Literal[
+    "furniture",
+    "cub",
+    "cars",
+    "sop",
+    "sfm30k",
+    "sfm120k",
+    "roxford5k",
+    "rparis6k",
+    "oxford5k",
+    "paris6k",
+    "instre",
+    "revisitop1m",
+]
 """Datasets known by name; any other value is a folder."""
 
 PoolingName = Literal["gem", "gemmp", "mac", "spoc", "rmac", "none"]
