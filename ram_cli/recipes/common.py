@@ -111,7 +111,7 @@ def training_pairs(dataset: Dataset, *, val: bool) -> NDArray[np.int64] | None:
         dataset: The dataset.
         val: Whether its validation images are held back; else they follow the training images.
     """
-    pairs: Mapping[str, NDArray[np.int64]] = getattr(dataset, "pairs", {})
+    pairs = dataset.pairs
     if val or "val" not in pairs:
         return pairs.get("train")
     return np.concatenate([pairs["train"], pairs["val"] + len(dataset.train)])
@@ -124,7 +124,7 @@ def chosen_fit(wanted: Fit | None, dataset: Dataset) -> Fit:
     """
     if wanted is not None:
         return wanted
-    return "whole" if getattr(dataset, "pairs", None) else "crop"
+    return "whole" if dataset.pairs else "crop"
 
 
 def worker_count(requested: int | None, runtime: Runtime) -> int:

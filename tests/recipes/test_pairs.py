@@ -15,7 +15,7 @@ def test_pairs_follow_the_images_that_are_trained_on():
     assert training_pairs(both, val=False).tolist() == [[0, 3], [2, 1], [5, 6]]
     alone = SimpleNamespace(train=range(5), pairs={"train": TRAIN})
     assert training_pairs(alone, val=False).tolist() == TRAIN.tolist()
-    assert training_pairs(SimpleNamespace(train=range(5)), val=True) is None
+    assert training_pairs(SimpleNamespace(train=range(5), pairs={}), val=True) is None
 
 
 def test_images_with_pairs_are_seen_whole_unless_told_otherwise():

@@ -64,7 +64,7 @@ def test_every_command_has_settings():
 
 
 def test_presets_name_fields_of_commands():
-    assert set(PRESETS) - {"sfm30k", "sfm120k"} < set(get_args(DatasetName))
+    assert set(PRESETS) < set(get_args(DatasetName))
     fields = {name for settings in SETTINGS.values() for name in settings.preset_fields}
     assert fields == {name for preset in PRESETS.values() for name in preset}
     for command in SETTINGS.values():
