@@ -1,8 +1,10 @@
 """What a query costs: multiply-accumulate operations and milliseconds."""
 
+import platform
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -56,6 +58,22 @@ def query_cost(
         gmac=counter.get_total_flops() / 2e9,
         milliseconds=1000 * statistics.median(times),
     )
+
+
+def machine_name(device: torch.device) -> str:
+    """Name of the GPU, or of the CPU with the number of threads that compute on it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        lines = described.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    if device.type != "cpu":
+        return f"{device.type.upper()} of {cpu}"
+    threads = torch.get_num_threads()
+    return f"{cpu}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _seconds(model: Embedder, images: torch.Tensor) -> float:

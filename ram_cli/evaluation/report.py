@@ -57,7 +57,7 @@ class Curve:
 
 
 def write_report(
-    path: Path,
+    path: Path | None,
     images: ImageSet,
     searches: Sequence[Search],
     *,
@@ -72,7 +72,7 @@ def write_report(
     """Write one self-contained HTML page, and on request a picture of a part of it.
 
     Args:
-        path: HTML file to write.
+        path: HTML file to write; None for the picture alone.
         images: The `N` images that are queries and gallery at once.
         searches: What to compare; gains are those of the last over the first.
         title: Heading.
@@ -93,22 +93,23 @@ def write_report(
     places = choose_places(images.labels[order], queries)
     examples = find_examples(images.labels, searches, order, values, places, top)
     views = Views(images)
-    page = _template().render(
-        title=title,
-        table=table,
-        notes=notes,
-        credits=credits,
-        version=__version__,
-        images=images,
-        searches=searches,
-        examples=examples,
-        values=values,
-        curve=_curve(values, places),
-        results=_results(examples, views),
-        seen=[_seen(example, searches, views) for example in examples],
-        unreadable=len(views.unreadable),
-    )
-    write_text(path, page)
+    if path is not None:
+        page = _template().render(
+            title=title,
+            table=table,
+            notes=notes,
+            credits=credits,
+            version=__version__,
+            images=images,
+            searches=searches,
+            examples=examples,
+            values=values,
+            curve=_curve(values, places),
+            results=_results(examples, views),
+            seen=[_seen(example, searches, views) for example in examples],
+            unreadable=len(views.unreadable),
+        )
+        write_text(path, page)
     if png is not None:
         _write_png(png, title, images, searches, examples, len(order), views)
 

@@ -4,7 +4,14 @@ from ram_cli.models.backbones import Backbone, build_backbone
 from ram_cli.models.batchnorm import freeze_batchnorm_statistics
 from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.embedder import Embedder, build_embedder
-from ram_cli.models.folder import is_model_folder, model_hash, read_provenance, save_model
+from ram_cli.models.folder import (
+    CARD_FILE,
+    is_model_folder,
+    model_hash,
+    read_provenance,
+    save_model,
+    write_model,
+)
 from ram_cli.models.hub import MODEL_FILES, fetch_from_hub, is_hub_id, pinned
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
@@ -18,6 +25,7 @@ from ram_cli.models.whitening_file import (
 from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
 
 __all__ = [
+    "CARD_FILE",
     "MODEL_FILES",
     "POOLINGS",
     "WHITENING_FILE",
@@ -44,5 +52,6 @@ __all__ = [
     "save_model",
     "save_whitening",
     "stored_whitening",
+    "write_model",
     "zoo_whitening",
 ]

@@ -34,6 +34,24 @@ def save_model(embedder: Embedder, folder: Path | str, *, provenance: dict[str, 
     Raises:
         OutputError: The disk is full or cannot be written.
     """
+    with atomic_folder(folder) as temporary:
+        write_model(embedder, temporary, provenance=provenance)
+
+
+def write_model(
+    embedder: Embedder, folder: Path, *, provenance: dict[str, Any], card: str | None = None
+) -> None:
+    """Write the files of a model into a folder that exists; atomic only as its caller makes it.
+
+    Args:
+        embedder: The model.
+        folder: Where to.
+        provenance: As for `save_model`.
+        card: Text of its README.md; None for a short one.
+
+    Raises:
+        OutputError: The disk is full.
+    """
     tensors = _tensors(embedder)
     content = {
         "format": FORMAT,
@@ -44,13 +62,12 @@ def save_model(embedder: Embedder, folder: Path | str, *, provenance: dict[str, 
         "provenance": provenance,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_folder(folder) as temporary:
-        try:
-            save_file(tensors, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-        except SafetensorError as error:  # a full disk, told in safetensors' own way
-            raise OutputError(f"cannot write {folder}: {error}. Is the disk full?") from error
-        (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-        (temporary / CARD_FILE).write_text(_card(embedder, provenance), encoding="utf-8")
+    try:
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk, told in safetensors' own way
+        raise OutputError(f"cannot write {folder}: {error}. Is the disk full?") from error
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(card or _card(embedder, provenance), encoding="utf-8")
 
 
 def is_model_folder(folder: Path | str) -> bool:

@@ -1,34 +1,45 @@
-"""`ram export`: a model folder that others can load."""
+"""`ram export`: model folders that others can load, each with its card."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ram_cli.engine import resolve_runtime
 from ram_cli.errors import OutputError
-from ram_cli.export import public_record
+from ram_cli.files import atomic_folder
 from ram_cli.models import (
+    Embedder,
     copy_whitening,
     is_model_folder,
     load_model,
     model_hash,
-    read_provenance,
-    save_model,
+    write_model,
 )
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder
+from ram_cli.recipes.publication import Part, keep_results_of, parts_of, text_of_card
 from ram_cli.settings import ExportSettings
+
+TOLERANCE = 1e-6
+"""Largest difference of a vector's component before and after that passes for the same."""
+
+_PROBES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ExportResult:
-    """What was written.
+class Exported:
+    """One model that was written.
 
     Attributes:
-        source: Model folder or name it came from.
+        source: Model folder, file or name it came from.
         folder: Where it is now.
         hash: Content hash of the model.
         dimension: D of its vectors.
         image_size: Side of its input in pixels.
+        difference: Largest difference between components of vectors before and after.
     """
 
     source: str
@@ -36,50 +47,118 @@ class ExportResult:
     hash: str
     dimension: int
     image_size: int
+    difference: float
 
     def to_json(self) -> dict[str, Any]:
-        """The result as one JSON document."""
+        """The model as a JSON object."""
         return {
             "source": self.source,
             "folder": str(self.folder),
             "hash": self.hash,
             "dimension": self.dimension,
             "image_size": self.image_size,
+            "difference": self.difference,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written: the model, and for a pair its teacher."""
+
+    model: Exported
+    teacher: Exported | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        teacher = {} if self.teacher is None else {"teacher": self.teacher.to_json()}
+        return self.model.to_json() | teacher
 
     def tables(self) -> list[TableData]:
         """None."""
         return []
 
     def notes(self) -> list[str]:
-        """Where it is, and how to use it."""
-        return [
-            f"{self.source} → {self.folder}: {self.dimension} dimensions, {self.image_size} px",
-            f"use it: --student {self.folder}, or ram_cli.load_model({str(self.folder)!r})",
+        """Where it is, whether it still is the same model, and how to use it."""
+        lines = [
+            f"{one.source} → {one.folder}: {one.dimension} dimensions, {one.image_size} px; "
+            f"vectors before and after differ by {one.difference:.1e} at most"
+            for one in (self.model, self.teacher)
+            if one is not None
         ]
+        use = f"use it: --student {self.model.folder}"
+        if self.teacher is not None:
+            use += " --asym, which finds the teacher beside it"
+        return [*lines, f"{use}, or ram_cli.load_model({str(self.model.folder)!r})"]
 
 
 def run_export(settings: ExportSettings, reporter: Reporter = SILENT) -> ExportResult:
     """Write the best, else the final model of a run, or any other model, as a model folder.
 
     Raises:
-        RamError: The model cannot be loaded, or the folder is taken.
+        RamError: The model cannot be loaded, the folder is taken, or the copy is not the model.
     """
     source, target = model_folder(settings.run), settings.to
-    if target.exists() and not settings.force and (target.is_file() or any(target.iterdir())):
-        raise OutputError(f"{target} exists. Choose another --to, or replace it with --force.")
-    if target.is_dir() and any(target.iterdir()) and not is_model_folder(target):
-        raise OutputError(f"{target} is no model folder, so it is not replaced. Choose another.")
+    _check_target(source, target, force=settings.force)
+    parts = parts_of(source, settings, reporter)
+    with atomic_folder(target) as staging:
+        done = [_write(part, staging, settings, reporter) for part in parts]
+    return ExportResult(done[0], done[1] if len(done) > 1 else None)
+
+
+def _check_target(source: str, target: Path, *, force: bool) -> None:
+    """Refuse a place that is taken, whatever it is taken by.
+
+    Raises:
+        OutputError: It is, and may not be replaced.
+    """
     if target.is_file():
         raise OutputError(f"{target} is a file. Choose another --to.")
-    if target.resolve() == Path(source).resolve():
+    if target.exists() and any(target.iterdir()):
+        if not force:
+            raise OutputError(f"{target} exists. Choose another --to, or replace it with --force.")
+        pair = all(is_model_folder(target / name) for name in ("student", "teacher"))
+        if not is_model_folder(target) and not pair:
+            raise OutputError(
+                f"{target} is no model folder, so it is not replaced. Choose another."
+            )
+    if target.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
         raise OutputError(f"{target} is the model itself. Choose another --to.")
-    model = load_model(source)
-    record = public_record(read_provenance(source)) if is_model_folder(source) else {}
-    save_model(model, target, provenance=record)
-    if is_model_folder(source) and copy_whitening(source, target):
+
+
+def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Reporter) -> Exported:
+    """Write one model with all that goes with it, and read it back.
+
+    Raises:
+        OutputError: What was written is not the model.
+    """
+    folder, target = staging / part.place, settings.to / part.place
+    folder.mkdir(exist_ok=True)
+    before = _vectors(part.model)
+    write_model(part.model, folder, provenance=part.record)
+    if is_model_folder(part.source) and copy_whitening(part.source, folder):
         reporter.note("the whitening that was learned for it goes with it")
-    written = load_model(target)
-    if model_hash(written) != model_hash(model):
-        raise OutputError(f"{target} does not read back as it was written. Try another disk.")
-    return ExportResult(source, target, model_hash(model), model.dimension, model.spec.size)
+    keep_results_of(part, folder)
+    written = load_model(folder)
+    difference = float((_vectors(written) - before).abs().max())
+    if model_hash(written) != model_hash(part.model) or not difference <= TOLERANCE:
+        raise OutputError(
+            f"{target} does not read back as it was written: vectors differ by {difference:.1e}. "
+            "Try another disk."
+        )
+    runtime = resolve_runtime(settings.device, "fp32")
+    text_of_card(part, written, runtime, folder)
+    config = part.model.config
+    return Exported(
+        part.source, target, model_hash(written), config.dimension, config.input_size, difference
+    )
+
+
+def _vectors(model: Embedder) -> Tensor:
+    """Vectors `[4, D]` of images that are always the same: smooth noise at the model's size."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(_PROBES, 3, 8, 8, generator=generator)
+    size = model.spec.size
+    images = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    with torch.inference_mode():
+        vectors: Tensor = model(images)
+    return vectors

@@ -14,7 +14,7 @@ Shown = tuple[Side, Side, ImageSet, ResultRow]
 
 
 def write_pictures(
-    path: Path,
+    path: Path | None,
     comparison: Comparison,
     shown: Sequence[Shown],
     table: TableData,
@@ -26,7 +26,7 @@ def write_pictures(
     """Write the page for the first dataset shown; the table holds the numbers of all.
 
     Args:
-        path: The HTML page.
+        path: The HTML page; None for the picture alone.
         comparison: Holds the vectors.
         shown: What was searched; the first is what the last is compared with.
         table: All numbers.

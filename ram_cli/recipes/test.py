@@ -13,8 +13,9 @@ from ram_cli.datasets import (
     load_search_set,
 )
 from ram_cli.errors import ConfigError
-from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
+from ram_cli.models import is_model_folder, load_model, read_provenance
 from ram_cli.progress import SILENT, Reporter, TableData
+from ram_cli.recipes.aligned import find_teacher, size_at_distillation
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import (
     chosen_fit,
@@ -26,6 +27,7 @@ from ram_cli.recipes.common import (
 from ram_cli.recipes.comparison import Comparison, Side
 from ram_cli.recipes.landmarks import KS, LandmarkTest
 from ram_cli.recipes.pictures import write_pictures
+from ram_cli.recipes.results import check_savable, keep_results
 from ram_cli.recipes.rows import ResultRow, rows_table, search_table
 from ram_cli.recipes.whitening import Whitenings
 from ram_cli.settings import TestSettings, newest_run
@@ -79,6 +81,8 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     """
     runtime = open_runtime(settings, reporter)
     name = model_folder(settings.student or _newest_student(reporter))
+    if settings.save:
+        check_savable(settings.student, name)
     student_model = load_model(name)
     if settings.image_size is not None:
         student_model.set_input_size(settings.image_size)
@@ -86,7 +90,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     teacher = None
     if (gallery_name := settings.teacher or _own_teacher(settings, name, reporter)) is not None:
         teacher_model = load_model(model_folder(gallery_name))
-        size = settings.teacher_image_size or _size_at_distillation(name, teacher_model)
+        size = settings.teacher_image_size or size_at_distillation(name, teacher_model)
         if size is not None:
             teacher_model.set_input_size(size)
         teacher = Side("teacher", teacher_model, teacher_model.spec.size)
@@ -113,6 +117,9 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         write_pictures(
             settings.report, comparison, shown, rows_table("test", [row for *_, row in shown])
         )
+    if settings.save:
+        keep_results(Path(name), comparison, rows, shown)
+        reporter.note(f"results kept in {name}; ram export puts them on the card")
     report = settings.report if shown else None
     return TestResult(rows, report, _cost_remark(comparison, student, teacher))
 
@@ -198,25 +205,9 @@ def _own_teacher(settings: TestSettings, student: str, reporter: Reporter) -> st
     """
     if not settings.asymmetric:
         return None
-    record = read_provenance(student).get("teacher", {}) if is_model_folder(student) else {}
-    found = record.get("name")
-    if found is None:
-        raise ConfigError("teacher: an asymmetric test needs a gallery network: add --teacher.")
-    folder = model_folder(found)
-    if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
-        raise ConfigError(
-            f"teacher: {found} is no longer the model that {student} was distilled from. "
-            "Name that one with --teacher."
-        )
+    found = find_teacher(student)
     reporter.note(f"teacher: {found}")
-    return str(found)
-
-
-def _size_at_distillation(student: str, teacher: Embedder) -> int | None:
-    """Size that this teacher had when the student was distilled from it."""
-    record = read_provenance(student).get("teacher", {}) if is_model_folder(student) else {}
-    known = record.get("hash") == model_hash(teacher)
-    return int(record["image_size"]) if known and record.get("image_size") else None
+    return found
 
 
 def _newest_student(reporter: Reporter) -> str:

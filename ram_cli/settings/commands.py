@@ -32,6 +32,7 @@ from ram_cli.settings.groups import (
     SeedGroup,
     SplitGroup,
 )
+from ram_cli.settings.publish import CardGroup
 from ram_cli.settings.search import SearchGroup
 from ram_cli.settings.spaces import SpacesGroup
 
@@ -166,6 +167,9 @@ class ProtocolGroup(BaseModel):
     report: Annotated[FolderPath | None, Flag(metavar="FILE")] = Field(
         None, description="HTML page to write, with queries and what they found."
     )
+    save: bool = Field(
+        False, description="Keep results and a picture in the student's folder, for ram export."
+    )
 
 
 class TestSettings(
@@ -202,7 +206,7 @@ class ExportGroup(BaseModel):
     force: bool = Field(False, description="Replace the folder if it exists.")
 
 
-class ExportSettings(ExportGroup, CommandSettings):
+class ExportSettings(ExportGroup, CardGroup, CommandSettings):
     """Settings of `ram export`."""
 
     table: ClassVar[str] = "export"

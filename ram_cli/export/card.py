@@ -1,0 +1,291 @@
+"""The card of a model: a README.md made of what is known about it, and of nothing else."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData, constants
+
+from ram_cli.evaluation.cost import QueryCost
+from ram_cli.evaluation.report import clean
+from ram_cli.export.markdown import inline, table
+from ram_cli.export.results import PICTURE_FILE, Results
+from ram_cli.models import EmbedderConfig
+
+CITATION = """@inproceedings{suma2023large,
+  title     = {Large-to-small Image Resolution Asymmetry in Deep Metric Learning},
+  author    = {Suma, Pavel and Tolias, Giorgos},
+  booktitle = {WACV},
+  year      = {2023}
+}"""
+
+_PLAIN = re.compile(r"[\w.][\w./@-]*")
+_SHOWN_ALWAYS = (
+    "epochs", "images_per_epoch", "batch_size", "accumulate", "optimizer", "scheduler", "lr",
+    "weight_decay", "precision", "seed", "fit",
+)  # fmt: skip
+_SHOWN_FOR = {
+    "coupled": ("method", "views", "lambda_ts", "lambda_ss", "mixup_alpha"),
+    "distill": ("method", "loss_margin", "negatives"),
+    "train": ("loss", "mining", "loss_margin", "negatives"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """How a card names another model that its reader can have.
+
+    Attributes:
+        name: What `load_model` takes: an id of the Hub, or a folder.
+        link: Where a click leads.
+        base_model: Id on the Hub without revision; empty for a folder.
+    """
+
+    name: str
+    link: str
+    base_model: str = ""
+
+    @classmethod
+    def on_hub(cls, name: str) -> "Reference":
+        """Of `owner/name[@revision]`."""
+        repository, _, revision = name.partition("@")
+        tree = f"/tree/{revision}" if revision else ""
+        return cls(name, f"{constants.ENDPOINT}/{repository}{tree}", repository)
+
+    def to_markdown(self) -> str:
+        """A link."""
+        return f"[{inline(self.name)}]({self.link})"
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """Everything that a card says.
+
+    Attributes:
+        name: Name of the model, for people.
+        reference: What loads it: an id of the Hub, or a folder.
+        config: What it is made of.
+        record: Where it comes from, without paths of this machine.
+        cost: Of one query, at its own size.
+        machine: Where that was timed.
+        results: Of tests.
+        picture: Whether `retrievals.png` lies beside the card.
+        licence: As its author states it; empty for none.
+        teacher: The teacher that it is aligned with, where a reader can have it.
+        student: The student that it is exported with.
+    """
+
+    name: str
+    reference: str
+    config: EmbedderConfig
+    record: Mapping[str, Any]
+    cost: QueryCost
+    machine: str
+    results: Results = field(default_factory=lambda: Results(""))
+    picture: bool = False
+    licence: str = ""
+    teacher: Reference | None = None
+    student: Reference | None = None
+
+
+def card(facts: CardFacts) -> str:
+    """The text of README.md: metadata in YAML, then the page."""
+    sections = [
+        f"# {inline(facts.name)}",
+        _what_it_is(facts),
+        _parts(facts),
+        _use(facts),
+        _results(facts),
+        _training(facts),
+        _licence(facts),
+        f"## Citation\n\nMade with ram, which implements:\n\n```bibtex\n{CITATION}\n```",
+    ]
+    body = "\n\n".join(section for section in sections if section)
+    return f"---\n{_metadata(facts).to_yaml()}\n---\n\n{body}\n"
+
+
+def _metadata(facts: CardFacts) -> ModelCardData:
+    evaluations = _evaluations(facts)
+    return ModelCardData(
+        library_name="ram-cli",
+        pipeline_tag="image-feature-extraction",
+        tags=["image-retrieval", "ram"],
+        license=facts.licence or None,
+        base_model=(facts.teacher and facts.teacher.base_model) or None,
+        model_name=clean(facts.name) if evaluations else None,
+        eval_results=evaluations or None,
+    )
+
+
+def _evaluations(facts: CardFacts) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="image-feature-extraction",
+            task_name="Image retrieval",
+            dataset_type=clean(str(row.get("dataset"))),
+            dataset_name=clean(str(row.get("dataset"))),
+            metric_type=kind,
+            metric_name=clean(", ".join([name, *_test_name(row)])),
+            metric_value=round(value, 2),
+        )
+        for row in facts.results.rows
+        for kind, name, value in _metrics(row)
+    ]
+
+
+def _metrics(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Key, name for people and value, in percent: mAP, then mP@k of landmarks, else R@k."""
+    prefix, short = ("precision_at_", "mP") if row.get("protocol") else ("recall_at_", "R")
+    named = [("map", "mAP")]
+    named += [(key, f"{short}@{key[len(prefix) :]}") for key in row if key.startswith(prefix)]
+    return [
+        (key, name, float(row[key]))
+        for key, name in named
+        if isinstance(row.get(key), int | float) and re.fullmatch(r"\w+", key)
+    ]
+
+
+def _test_name(row: Mapping[str, Any]) -> list[str]:
+    """Networks, protocol, whitening and scales of a test, as far as they differ from the usual."""
+    scales = row.get("scales") or [1.0]
+    several = isinstance(scales, list) and scales != [1.0]
+    told = [row.get("label"), row.get("protocol"), row.get("whitening")]
+    told.append(f"{len(scales)} scales" if several else "")
+    return [str(part) for part in told if part]
+
+
+def _what_it_is(facts: CardFacts) -> str:
+    teacher, dataset = facts.record.get("teacher"), facts.record.get("dataset")
+    if isinstance(teacher, Mapping):
+        name = inline(teacher.get("name"))
+        shown = facts.teacher.to_markdown() if facts.teacher else name
+        return (
+            f"A student for asymmetric image retrieval. It embeds queries in the space of its "
+            f"teacher, {shown}, at a fraction of the cost: its vectors are searched in a gallery "
+            f"that the teacher has embedded."
+        )
+    text = "An image embedder for retrieval"
+    if facts.record.get("command") == "train" and isinstance(dataset, Mapping):
+        text += f", trained by metric learning on {inline(dataset.get('name'))}"
+    if converted := facts.record.get("converted_from"):
+        text += f", converted from {inline(converted)}"
+    if facts.student:
+        text += (
+            f". It is the teacher of {facts.student.to_markdown()}: it embeds the gallery, "
+            "its student the queries"
+        )
+    return f"{text}."
+
+
+def _parts(facts: CardFacts) -> str:
+    config, cost = facts.config, facts.cost
+    projection = f", projected to {config.dimension}" if config.projection else ""
+    red, green, blue = zip(config.mean, config.std, strict=True)
+    values = "; ".join(f"{mean:g} ± {std:g}" for mean, std in (red, green, blue))
+    rows = [
+        ["backbone", inline(config.backbone)],
+        ["pooling", inline(("regional " if config.regional else "") + config.pooling) + projection],
+        ["embedding", f"{config.dimension} dimensions, unit length"],
+        ["input", f"{config.input_size} pixels; red, green, blue: {values}"],
+        ["parameters", f"{cost.parameters / 1e6:.2f} M"],
+        [f"one query of {cost.size} px", f"{cost.gmac:.3f} GMAC, {cost.milliseconds:.1f} ms"],
+    ]
+    remark = f"The time is that of the network alone, fp32, one image, on {inline(facts.machine)}."
+    return f"{table(['', ''], rows)}\n\n{remark}"
+
+
+def _use(facts: CardFacts) -> str:
+    own = _in_code(facts.reference, "this")
+    if facts.teacher:
+        teacher = _in_code(facts.teacher.name, "the/teacher")
+        code = (
+            f'teacher = ram_cli.load_model("{teacher}")\nstudent = ram_cli.load_model("{own}")\n'
+            'scores = student.embed("query.jpg") @ teacher.embed(["a.jpg", "b.jpg"]).T  # [1, 2]'
+        )
+        command = f"ram test --student {own} --teacher {teacher} --asym --dataset FOLDER"
+    else:
+        code = (
+            f'model = ram_cli.load_model("{own}")\n'
+            f'vectors = model.embed(["a.jpg", "b.jpg"])  # [2, {facts.config.dimension}]'
+        )
+        command = f"ram test --student {own} --dataset FOLDER"
+    return (
+        f"## Use\n\n```python\nimport ram_cli\n\n{code}\n```\n\n"
+        "Or measured on your images, a folder of class folders:\n\n"
+        f"```bash\n{command}\n```"
+    )
+
+
+def _results(facts: CardFacts) -> str:
+    if not facts.results.rows:
+        return ""
+    parts = ["## Results"]
+    for landmarks in (False, True):
+        rows = [row for row in facts.results.rows if bool(row.get("protocol")) == landmarks]
+        if rows:
+            parts += [_results_table(rows), _protocol(rows, landmarks)]
+    if facts.picture:
+        parts.append(f"![Queries and what they found]({PICTURE_FILE})")
+        parts += [inline(credit, length=None) for credit in facts.results.credits]
+    return "\n\n".join(parts)
+
+
+def _results_table(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for _, name, _ in _metrics(row)))
+    body = []
+    for row in rows:
+        values = {name: f"{value:.1f}" for _, name, value in _metrics(row)}
+        numbers = [values.get(name, "–") for name in names]
+        gmac = row.get("query_gmac")
+        numbers.append(f"{gmac:.3f}" if isinstance(gmac, int | float) else "–")
+        body.append([inline(row.get("dataset")), inline(", ".join(_test_name(row))), *numbers])
+    columns = ["dataset", "query → gallery", *names, "GMAC per query"]
+    return table(columns, body, numeric=len(names) + 1)
+
+
+def _protocol(rows: list[dict[str, Any]], landmarks: bool) -> str:
+    counts = sorted({int(row["queries"]) for row in rows if isinstance(row.get("queries"), int)})
+    queries = f"{', '.join(f'{count:,}' for count in counts)} queries. " if counts else ""
+    if landmarks:
+        return f"{queries}Percent, by the protocol of each benchmark."
+    return (
+        f"{queries}Every image is searched for among all others, and those of its class are "
+        "right. mAP: area under the curve of precision over recall, by trapezoids; R@k: queries "
+        "with a right one among the first k. Percent."
+    )
+
+
+def _training(facts: CardFacts) -> str:
+    record = facts.record
+    command, dataset, settings = (record.get(key) for key in ("command", "dataset", "settings"))
+    if not isinstance(settings, Mapping):
+        return ""
+    method = str(settings.get("method")) if command == "distill" else str(command)
+    first = _SHOWN_FOR.get(method, _SHOWN_FOR["distill"])
+    rows = [["data", inline(dataset.get("name"))]] if isinstance(dataset, Mapping) else []
+    rows += [
+        [inline(name.replace("_", " ")), inline(settings[name])]
+        for name in (*first, *_SHOWN_ALWAYS)
+        if settings.get(name) is not None
+    ]
+    metrics = record.get("metrics")
+    if isinstance(metrics, Mapping):
+        rows += [
+            [f"validation {inline(name)}", f"{value:.1f}"]
+            for name, value in metrics.items()
+            if isinstance(value, int | float) and name != "score"
+        ]
+    return (
+        f"## Training\n\n{table(['', ''], rows)}\n\nThe whole record, with every setting, is in "
+        "`config.json`."
+    )
+
+
+def _licence(facts: CardFacts) -> str:
+    return f"## Licence\n\n{inline(facts.licence) if facts.licence else 'None is stated.'}"
+
+
+def _in_code(reference: str, otherwise: str) -> str:
+    """A name that can stand in code; a folder whose name cannot is only hinted at."""
+    return reference if _PLAIN.fullmatch(reference) else f"path/of/{otherwise}/folder"

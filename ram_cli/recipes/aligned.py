@@ -1,0 +1,50 @@
+"""A student and the teacher that it is aligned with: what its folder records, and where that is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ram_cli.errors import ConfigError
+from ram_cli.models import Embedder, is_model_folder, model_hash, read_provenance
+from ram_cli.recipes.common import model_folder
+
+BESIDE = "teacher"
+"""Folder beside the student's in which an exported pair keeps the teacher."""
+
+
+def teacher_record(student: str | Path) -> Mapping[str, Any]:
+    """What the folder of a student says of its teacher; nothing where it has none."""
+    record = read_provenance(student).get("teacher") if is_model_folder(student) else None
+    return record if isinstance(record, dict) else {}
+
+
+def find_teacher(student: str) -> str:
+    """Name of the teacher that a student is aligned with: the one beside it, else as recorded.
+
+    Args:
+        student: Model folder of the student.
+
+    Raises:
+        ConfigError: It does not say, or that teacher is not where it was.
+    """
+    record = teacher_record(student)
+    found = record.get("name")
+    if found is None:
+        raise ConfigError("teacher: an asymmetric test needs a gallery network: add --teacher.")
+    beside = Path(student).parent / BESIDE
+    if is_model_folder(beside) and model_hash(beside) == record.get("hash"):
+        return str(beside)
+    folder = model_folder(found)
+    if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
+        raise ConfigError(
+            f"teacher: {found} is no longer the model that {student} was distilled from. "
+            "Name that one with --teacher."
+        )
+    return str(found)
+
+
+def size_at_distillation(student: str | Path, teacher: Embedder) -> int | None:
+    """Size that this teacher had when the student was distilled from it."""
+    record = teacher_record(student)
+    known = record.get("hash") == model_hash(teacher)
+    return int(record["image_size"]) if known and record.get("image_size") else None

@@ -1,0 +1,192 @@
+"""What is published with a model: its record, its results, its picture and its card."""
+
+import re
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ram_cli.engine import Runtime
+from ram_cli.errors import ConfigError
+from ram_cli.evaluation.cost import machine_name, query_cost
+from ram_cli.export import (
+    PICTURE_FILE,
+    CardFacts,
+    Reference,
+    Results,
+    card,
+    public_record,
+    read_results,
+    save_results,
+)
+from ram_cli.files import write_text
+from ram_cli.models import (
+    CARD_FILE,
+    Embedder,
+    is_model_folder,
+    load_model,
+    model_hash,
+    read_provenance,
+)
+from ram_cli.progress import Reporter
+from ram_cli.recipes.aligned import BESIDE, find_teacher, size_at_distillation, teacher_record
+from ram_cli.recipes.common import model_folder
+from ram_cli.settings import ExportSettings
+
+_PINNED = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One model to export.
+
+    Attributes:
+        place: Its folder below the target; empty for the target itself.
+        source: Model folder, file or name that it comes from.
+        model: The model.
+        record: Where it comes from, without paths of this machine.
+        name: For people.
+        reference: What will load it.
+        results: Of tests of it.
+        picture: File to show on its card.
+        licence: As stated.
+        teacher: The teacher that it is aligned with, where a reader can have it.
+        student: The student that it is exported with.
+    """
+
+    place: str
+    source: str
+    model: Embedder
+    record: dict[str, Any]
+    name: str
+    reference: str
+    results: Results = field(default_factory=lambda: Results(""))
+    picture: Path | None = None
+    licence: str = ""
+    teacher: Reference | None = None
+    student: Reference | None = None
+
+
+def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[Part]:
+    """The model to export, and for a pair its teacher.
+
+    Raises:
+        ConfigError: There is no picture to show, or no teacher for a pair.
+        RamError: A model cannot be loaded.
+    """
+    model = load_model(source)
+    name = settings.to.resolve().name
+    one = Part(
+        place="",
+        source=source,
+        model=model,
+        record=_record(source),
+        name=name,
+        reference=name,
+        results=_results(source, model),
+        picture=_picture(source, model) if settings.picture else None,
+        licence=settings.licence,
+    )
+    recorded = str(teacher_record(source).get("name"))
+    if not settings.pair:
+        return [replace(one, teacher=_published(recorded))]
+    return _pair(one, settings, reporter)
+
+
+def keep_results_of(part: Part, folder: Path) -> None:
+    """Write results and picture of a model beside it, where there are any."""
+    if part.results.rows:
+        save_results(folder, part.results)
+    if part.picture is not None:
+        shutil.copyfile(part.picture, folder / PICTURE_FILE)
+
+
+def text_of_card(part: Part, model: Embedder, runtime: Runtime, folder: Path) -> None:
+    """Write the card of a model, with the cost of a query measured now."""
+    facts = CardFacts(
+        name=part.name,
+        reference=part.reference,
+        config=part.model.config,
+        record=part.record,
+        cost=query_cost(model, runtime=runtime),
+        machine=machine_name(runtime.device),
+        results=part.results,
+        picture=part.picture is not None,
+        licence=part.licence,
+        teacher=part.teacher,
+        student=part.student,
+    )
+    write_text(folder / CARD_FILE, card(facts))
+
+
+def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[Part]:
+    """Student and teacher as parts that name each other."""
+    record = teacher_record(student.source)
+    if not record:
+        raise ConfigError(f"pair: {settings.run} does not say which teacher it is aligned with.")
+    found = model_folder(find_teacher(student.source))
+    model = load_model(found)
+    if model_hash(model) != record.get("hash"):
+        raise ConfigError(
+            f"pair: {record.get('name')} is no longer the model that {settings.run} was distilled "
+            "from."
+        )
+    if size := size_at_distillation(student.source, model):
+        model.set_input_size(size)
+    reporter.note(f"its teacher is {found}, at {model.spec.size} px")
+    name = student.name
+    teacher_reference = Reference(f"{name}/{BESIDE}", f"../{BESIDE}")
+    student_reference = Reference(f"{name}/student", "../student")
+    own = _results(found, model)
+    alone = [
+        row for row in student.results.rows if row.get("query") == row.get("gallery") == BESIDE
+    ]
+    aligned = dict(student.record["teacher"]) | {"name": BESIDE}
+    return [
+        replace(
+            student,
+            place="student",
+            record=student.record | {"teacher": aligned},
+            reference=student_reference.name,
+            teacher=teacher_reference,
+        ),
+        Part(
+            place=BESIDE,
+            source=found,
+            model=model,
+            record=_record(found),
+            name=f"{name}-{BESIDE}",
+            reference=teacher_reference.name,
+            results=own.with_rows(alone, []),
+            licence=student.licence,
+            student=student_reference,
+        ),
+    ]
+
+
+def _record(source: str) -> dict[str, Any]:
+    """Where a model comes from: as its folder says, else the file or the name itself."""
+    if is_model_folder(source):
+        return public_record(read_provenance(source))
+    path = Path(source).expanduser()
+    return {"converted_from": path.name if path.exists() else source}
+
+
+def _results(source: str, model: Embedder) -> Results:
+    known = model_hash(model)
+    return read_results(Path(source), known) if is_model_folder(source) else Results(known)
+
+
+def _picture(source: str, model: Embedder) -> Path:
+    path = Path(source) / PICTURE_FILE
+    if not path.is_file() or not _results(source, model).rows:
+        raise ConfigError(
+            f"picture: {source} holds no picture of this model. Make one first: "
+            f"ram test --student {source} --save"
+        )
+    return path
+
+
+def _published(teacher: str) -> Reference | None:
+    """A teacher that was taken from the Hub, and that everyone can take from there."""
+    return Reference.on_hub(teacher) if _PINNED.fullmatch(teacher) else None
