@@ -7,7 +7,7 @@ setting knows is taken out and remembered.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ram_cli.settings import CommandSettings, did_you_mean, flag_of, takes_many
+from ram_cli.settings import MOVED_FLAGS, CommandSettings, did_you_mean, flag_of, takes_many
 
 PLAIN_FLAGS = {"--json": "--json", "--debug": "--debug", "--help": "--help", "-h": "--help"}
 """Flags of every command that hold no setting, and the spelling that Typer knows."""
@@ -95,7 +95,9 @@ def _read_flag(word: str, rest: list[str], known: dict[str, KnownFlag], read: Ar
     spelling, equals, value = word.partition("=")
     flag = known.get(spelling)
     followed = bool(rest) and not rest[0].startswith("--")
-    if flag is None:
+    if spelling in MOVED_FLAGS:
+        read.faults.append(f"{spelling} {MOVED_FLAGS[spelling]}")
+    elif flag is None:
         read.faults.append(f"unknown option {spelling}{did_you_mean(spelling, known)}")
         if followed and not equals:
             rest.pop(0)  # most likely its value; the command fails in any case

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PrepareSettings,
         TestSettings,
         TrainSettings,
+        TuneSettings,
     )
 
 
@@ -59,6 +60,13 @@ def distill(settings: "DistillSettings", reporter: "Reporter") -> "Report":
     return run_distill(settings, reporter)
 
 
+def tune(settings: "TuneSettings", reporter: "Reporter") -> "Report":
+    """Search the learning rate and loss weights of a distillation."""
+    from ram_cli.recipes.tune import run_tune
+
+    return run_tune(settings, reporter)
+
+
 def test(settings: "TestSettings", reporter: "Reporter") -> "Report":
     """Measure retrieval by one network, or by a student and a teacher."""
     from ram_cli.recipes.test import run_test
@@ -93,6 +101,7 @@ COMMANDS: dict[str, Body] = {
     "prepare": prepare,
     "train": train,
     "distill": distill,
+    "tune": tune,
     "test": test,
     "export": export,
     "info": info,

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ram_cli.transfer import writing
@@ -51,3 +52,31 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A lock file that is held until it is released, or the process ends."""
+
+    handle: int
+
+    def release(self) -> None:
+        """Let others take it."""
+        os.close(self.handle)
+
+
+def try_hold(path: Path) -> Hold | None:
+    """Take the lock file `path`, if nobody holds it; return None if somebody does.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _take(handle)
+    except (BlockingIOError, PermissionError):
+        os.close(handle)
+        return None
+    return Hold(handle)

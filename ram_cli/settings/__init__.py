@@ -25,6 +25,7 @@ from ram_cli.settings.commands import (
     ListSettings,
     TestSettings,
     TrainSettings,
+    TuneSettings,
 )
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
 from ram_cli.settings.faults import did_you_mean, label_of
@@ -38,9 +39,11 @@ from ram_cli.settings.fields import (
     takes_many,
 )
 from ram_cli.settings.presets import PRESETS, dataset_of_network
+from ram_cli.settings.published import MOVED_FLAGS
 from ram_cli.settings.sources import newest_run
 
 __all__ = [
+    "MOVED_FLAGS",
     "PRESETS",
     "SETTINGS",
     "CommandName",
@@ -68,6 +71,7 @@ __all__ = [
     "SplitName",
     "TestSettings",
     "TrainSettings",
+    "TuneSettings",
     "choices_of",
     "dataset_of_network",
     "did_you_mean",

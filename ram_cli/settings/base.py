@@ -42,6 +42,8 @@ class CommandSettings(BaseSettings):
     )
     table: ClassVar[str]
     """Name of the command and of its table in a settings file."""
+    below: ClassVar[str] = ""
+    """Name of another table, whose values this command takes where its own has none."""
     preset_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields whose value a known dataset brings along."""
 
@@ -140,7 +142,7 @@ class CommandSettings(BaseSettings):
         must_serve_this_one = str(path) not in for_all_commands
         path = path.expanduser()
         document = read_document(path)
-        if cls.table not in document and must_serve_this_one:
+        if not {cls.table, cls.below} & set(document) and must_serve_this_one:
             tables = ", ".join(f"[{name}]" for name in document) or "no table at all"
             raise ValueError(f"has no table [{cls.table}]; it has {tables}")
         return path

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from ram_cli.settings.published import PUBLISHED_NAMES
 
 CommandName = Literal[
-    "demo", "download", "prepare", "train", "distill", "test", "export", "info", "list"
+    "demo", "download", "prepare", "train", "distill", "tune", "test", "export", "info", "list"
 ]
 """Commands, and the tables of a settings file."""
 

@@ -35,6 +35,7 @@ from ram_cli.settings.groups import (
 from ram_cli.settings.publish import CardGroup
 from ram_cli.settings.search import SearchGroup
 from ram_cli.settings.spaces import SpacesGroup
+from ram_cli.settings.tuning import TuningGroup
 
 _OPTIMISATION_PRESETS = frozenset(
     {
@@ -105,6 +106,13 @@ class DistillSettings(
         "teacher_image_size",
         "method",
     }
+
+
+class TuneSettings(TuningGroup, DistillSettings):
+    """Settings of `ram tune`: how to search, and all of `ram distill`."""
+
+    table: ClassVar[str] = "tune"
+    below: ClassVar[str] = "distill"
 
 
 class EvaluationNetworksGroup(BaseModel):
@@ -254,6 +262,7 @@ SETTINGS: dict[str, type[CommandSettings]] = {
         PrepareSettings,
         TrainSettings,
         DistillSettings,
+        TuneSettings,
         TestSettings,
         ExportSettings,
         InfoSettings,

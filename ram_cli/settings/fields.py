@@ -67,7 +67,7 @@ class Repeated(list[str]):
     """What a flag given several times holds; each item may itself be a comma list."""
 
 
-def _items(value: object) -> object:
+def as_items(value: object) -> object:
     """Split what a flag or a variable gives for a list; a list from a file stays as it is."""
     if isinstance(value, Repeated):
         return [part for text in value for part in _split(text)]
@@ -134,11 +134,11 @@ AutoEpochs = Annotated[PositiveInt | None, Auto]
 FolderPath = Annotated[Path, AfterValidator(_expanded)]
 Device = Annotated[str, BeforeValidator(_device), AfterValidator(_known_device)]
 Dataset = Annotated[str, AfterValidator(_dataset)]
-Datasets = Annotated[tuple[Dataset, ...], BeforeValidator(_items)]
-KnownDatasets = Annotated[tuple[Known, ...], BeforeValidator(_items)]
-Files = Annotated[tuple[FolderPath, ...], BeforeValidator(_items)]
-Counts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_items)]
-Sizes = Annotated[tuple[ImageSize, ...], BeforeValidator(_items)]
+Datasets = Annotated[tuple[Dataset, ...], BeforeValidator(as_items)]
+KnownDatasets = Annotated[tuple[Known, ...], BeforeValidator(as_items)]
+Files = Annotated[tuple[FolderPath, ...], BeforeValidator(as_items)]
+Counts = Annotated[tuple[PositiveInt, ...], BeforeValidator(as_items)]
+Sizes = Annotated[tuple[ImageSize, ...], BeforeValidator(as_items)]
 Scales = Annotated[
     tuple[Annotated[float, Field(gt=0, le=8)], ...], BeforeValidator(_scales), Field(min_length=1)
 ]

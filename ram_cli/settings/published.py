@@ -51,6 +51,11 @@ PUBLISHED_PAIRS: dict[tuple[str, str], dict[str, Any]] = {
 }
 """Settings of `ram distill` by published mode and loss."""
 
+MOVED_FLAGS = {
+    "--optimize": "is a command of its own: ram tune, with the options of ram distill",
+}
+"""Published flags that are no setting, and what to do instead."""
+
 PUBLISHED_TRAININGS: dict[str, dict[str, Any]] = {
     "sym": {"loss": "triplet", "mining": "pool"},
     "std": {"loss": "contrastive", "mining": "hard"},

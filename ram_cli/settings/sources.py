@@ -94,13 +94,16 @@ class FileSource(PydanticBaseSettingsSource):
             document = read_document(path)
         except ValueError:
             return {"config": path}  # the validator of `config` says what is wrong with it
-        values = document.get(table)
+        tables = [document[name] for name in (table, self.settings_cls.below) if name in document]
         strays = {_stray(key, item): item for key, item in document.items() if _foreign(key, item)}
-        if values is None and not strays and path == LOCAL_FILE:
+        if not tables and not strays and path == LOCAL_FILE:
             return {}
         names = self.settings_cls.names()
-        table_values = values if isinstance(values, dict) else {}
-        return {"config": path} | strays | _by_field(table_values, names, set(names.values()))
+        values: dict[str, Any] = {}
+        for found in tables:  # of several, the first counts
+            told = _by_field(found, names, set(names.values())) if isinstance(found, dict) else {}
+            values = told | values
+        return {"config": path} | strays | values
 
     def _path(self, table: str) -> Path | None:
         named = self.current_state.get("config")
