@@ -43,6 +43,13 @@ EXAMPLES = {
         "lr": "3.3e-7",
         "mixup_alpha": "0",
     },
+    "tune": {
+        "teacher": "t",
+        "dataset": "cub",
+        "lr_range": "1e-5,1e-4",
+        "lambda_ss_range": (0, 1),
+        "prune": False,
+    },
     "test": {
         "teacher": "t",
         "asym": True,
