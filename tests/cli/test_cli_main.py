@@ -299,7 +299,8 @@ def test_help_is_quick_and_loads_nothing_heavy():
         "    main(['--help'])\n"
         "except SystemExit:\n"
         "    pass\n"
-        "heavy = {'torch', 'numpy', 'timm', 'accelerate', 'PIL', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'timm', 'accelerate', 'PIL', 'pydantic', 'optuna'}\n"
+        "heavy &= set(sys.modules)\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print(used.ru_utime + used.ru_stime, *heavy, file=sys.stderr)\n"
     )
@@ -316,12 +317,13 @@ def test_help_of_a_command_and_its_faults_load_no_torch():
     code = (
         "import sys\n"
         "from ram_cli.cli.main import main\n"
-        "for words in (['distill', '--help'], ['distill', '--epochs', 'x']):\n"
+        "for words in (['distill', '--help'], ['distill', '--epochs', 'x'], ['tune', '--help']):\n"
         "    try:\n"
         "        main(words)\n"
         "    except SystemExit:\n"
         "        pass\n"
-        "sys.exit(3 * bool({'torch', 'numpy', 'timm'} & set(sys.modules)))\n"
+        "heavy = {'torch', 'numpy', 'timm', 'optuna', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(3 * bool(heavy))\n"
     )
     with python("-c", code, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         assert process.wait() == 0

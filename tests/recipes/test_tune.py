@@ -1,7 +1,6 @@
 """`ram tune` through the command line: what it searches, writes, refuses and survives."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -200,7 +199,7 @@ def test_another_teacher_or_other_images_are_refused(words, made, call):
 
 
 def test_folders_that_hold_something_else_are_left_as_they_are(words, made, call, teacher):
-    before = sorted(os.listdir(teacher))
+    before = sorted(path.name for path in Path(teacher).iterdir())
     code, _, err = call(*words, "--output", teacher)
     assert code == 1
     assert "no study" in err
@@ -209,8 +208,8 @@ def test_folders_that_hold_something_else_are_left_as_they_are(words, made, call
     code, _, err = call(*words, "--output", "full")
     assert code == 1
     assert "not empty" in err
-    assert os.listdir("full") == ["thesis.txt"]
-    assert sorted(os.listdir(teacher)) == before
+    assert [path.name for path in Path("full").iterdir()] == ["thesis.txt"]
+    assert sorted(path.name for path in Path(teacher).iterdir()) == before
     Path("file").write_text("")
     assert call(*words, "--output", "file/below")[0] == 1
 
