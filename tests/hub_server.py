@@ -174,9 +174,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def info(self, name: str, revision: str | None) -> None:
         if found := self.tree(name, revision or "main"):
-            gated = "auto" if self.hub.repositories[name].gated else False
+            repository = self.hub.repositories[name]
             siblings = [{"rfilename": path} for path in found[1]]
-            self.json({"id": name, "sha": found[0], "siblings": siblings, "gated": gated})
+            about = {"id": name, "sha": found[0], "siblings": siblings}
+            gated = "auto" if repository.gated else False
+            self.json(about | {"private": repository.private, "gated": gated})
 
     def listing(self, name: str, revision: str) -> None:
         if found := self.tree(name, revision):

@@ -1,6 +1,7 @@
 """Models that others can use."""
 
 from ram_cli.export.card import CardFacts, Reference, card
+from ram_cli.export.push import Push, check_name, check_repository, push_folder
 from ram_cli.export.record import public_record
 from ram_cli.export.results import (
     PICTURE_FILE,
@@ -14,10 +15,14 @@ __all__ = [
     "PICTURE_FILE",
     "RESULTS_FILE",
     "CardFacts",
+    "Push",
     "Reference",
     "Results",
     "card",
+    "check_name",
+    "check_repository",
     "public_record",
+    "push_folder",
     "read_results",
     "save_results",
 ]

@@ -96,7 +96,7 @@ def refusal(repository: str, error: BaseException) -> str | None:
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{repository}"
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, errors.GatedRepoError):
             return f"{repository} is gated: ask for access at {page}, then: {_LOGIN}."
         status = getattr(getattr(cause, "response", None), "status_code", None)
@@ -133,7 +133,7 @@ def _why(name: str, error: Exception) -> str:
         )
     if known := refusal(repository, error):
         return known
-    if any("Consistency check" in str(cause) for cause in _causes(error)):
+    if any("Consistency check" in str(cause) for cause in causes(error)):
         return f"{repository} did not arrive whole from the Hub. Run again to fetch the rest."
     return (
         f"there is no folder {name} here, it is not in the cache, and the Hub does not answer. "
@@ -141,7 +141,8 @@ def _why(name: str, error: Exception) -> str:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

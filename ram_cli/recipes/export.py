@@ -1,6 +1,6 @@
 """`ram export`: model folders that others can load, each with its card."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ram_cli.engine import resolve_runtime
 from ram_cli.errors import OutputError
+from ram_cli.export import Push, check_name, check_repository, push_folder
 from ram_cli.files import atomic_folder
 from ram_cli.models import (
     Embedder,
@@ -20,8 +21,9 @@ from ram_cli.models import (
 )
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder
-from ram_cli.recipes.publication import Part, keep_results_of, parts_of, text_of_card
+from ram_cli.recipes.publication import Part, keep_results_of, parts_of, repositories, text_of_card
 from ram_cli.settings import ExportSettings
+from ram_cli.version import __version__
 
 TOLERANCE = 1e-6
 """Largest difference of a vector's component before and after that passes for the same."""
@@ -62,20 +64,49 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
+class Pushed:
+    """One folder on the Hub.
+
+    Attributes:
+        repository: `owner/name`.
+        files: Names and sizes in bytes.
+        commit: Its address; None where nothing was sent.
+    """
+
+    repository: str
+    files: list[tuple[str, int]]
+    commit: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The folder as a JSON object."""
+        files = [{"path": path, "bytes": size} for path, size in self.files]
+        return {"repository": self.repository, "commit": self.commit, "files": files}
+
+
+@dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written: the model, and for a pair its teacher."""
+    """What was written, and published: the model, and for a pair its teacher."""
 
     model: Exported
     teacher: Exported | None = None
+    pushed: list[Pushed] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The result as one JSON document."""
         teacher = {} if self.teacher is None else {"teacher": self.teacher.to_json()}
-        return self.model.to_json() | teacher
+        hub = {"hub": [one.to_json() for one in self.pushed]} if self.pushed else {}
+        return self.model.to_json() | teacher | hub
 
     def tables(self) -> list[TableData]:
-        """None."""
-        return []
+        """The files that would be sent, where nothing was."""
+        rows = [
+            [one.repository, path, f"{size:,}"]
+            for one in self.pushed
+            if one.commit is None
+            for path, size in one.files
+        ]
+        columns = ["repository", "file", "bytes"]
+        return [TableData("would be sent", columns, rows, numeric={2})] if rows else []
 
     def notes(self) -> list[str]:
         """Where it is, whether it still is the same model, and how to use it."""
@@ -88,6 +119,7 @@ class ExportResult:
         use = f"use it: --student {self.model.folder}"
         if self.teacher is not None:
             use += " --asym, which finds the teacher beside it"
+        lines += [f"published: {one.commit}" for one in self.pushed if one.commit]
         return [*lines, f"{use}, or ram_cli.load_model({str(self.model.folder)!r})"]
 
 
@@ -99,10 +131,34 @@ def run_export(settings: ExportSettings, reporter: Reporter = SILENT) -> ExportR
     """
     source, target = model_folder(settings.run), settings.to
     _check_target(source, target, force=settings.force)
+    pushes = _pushes(settings)
+    for push in pushes:
+        check_name(push.repository)
+        if not settings.dry_run:
+            check_repository(push)
     parts = parts_of(source, settings, reporter)
     with atomic_folder(target) as staging:
         done = [_write(part, staging, settings, reporter) for part in parts]
-    return ExportResult(done[0], done[1] if len(done) > 1 else None)
+    pushed = [_push(push, settings, reporter) for push in pushes]
+    return ExportResult(done[0], done[1] if len(done) > 1 else None, pushed)
+
+
+def _pushes(settings: ExportSettings) -> list[Push]:
+    """What goes where on the Hub; the teacher first, so that a student never lacks its own."""
+    known = [
+        Push(settings.to / place, repository, settings.revision, settings.private)
+        for place, repository in repositories(settings).items()
+    ]
+    return known[::-1]
+
+
+def _push(push: Push, settings: ExportSettings, reporter: Reporter) -> Pushed:
+    files = push.files()
+    if settings.dry_run:
+        return Pushed(push.repository, files, None)
+    total = sum(size for _, size in files)
+    reporter.note(f"sending {len(files)} files, {total / 1e6:.1f} MB, to {push.repository}")
+    return Pushed(push.repository, files, push_folder(push, f"Model of ram {__version__}"))
 
 
 def _check_target(source: str, target: Path, *, force: bool) -> None:

@@ -75,14 +75,14 @@ def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[
         RamError: A model cannot be loaded.
     """
     model = load_model(source)
-    name = settings.to.resolve().name
+    name = settings.hub.rpartition("/")[2] or settings.to.resolve().name
     one = Part(
         place="",
         source=source,
         model=model,
         record=_record(source),
         name=name,
-        reference=name,
+        reference=_on_hub(settings.hub, settings) if settings.hub else name,
         results=_results(source, model),
         picture=_picture(source, model) if settings.picture else None,
         licence=settings.licence,
@@ -91,6 +91,18 @@ def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[
     if not settings.pair:
         return [replace(one, teacher=_published(recorded))]
     return _pair(one, settings, reporter)
+
+
+def repositories(settings: ExportSettings) -> dict[str, str]:
+    """Where every part goes on the Hub, by its place below the target; nothing where it does not.
+
+    A teacher goes to a name of its own, so that both are found as every other model is.
+    """
+    if not settings.hub:
+        return {}
+    if settings.pair:
+        return {"student": settings.hub, BESIDE: f"{settings.hub}-{BESIDE}"}
+    return {"": settings.hub}
 
 
 def keep_results_of(part: Part, folder: Path) -> None:
@@ -134,20 +146,19 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
     if size := size_at_distillation(student.source, model):
         model.set_input_size(size)
     reporter.note(f"its teacher is {found}, at {model.spec.size} px")
-    name = student.name
-    teacher_reference = Reference(f"{name}/{BESIDE}", f"../{BESIDE}")
-    student_reference = Reference(f"{name}/student", "../student")
+    own_reference, teacher_reference = _references(student.name, settings)
     own = _results(found, model)
     alone = [
         row for row in student.results.rows if row.get("query") == row.get("gallery") == BESIDE
     ]
-    aligned = dict(student.record["teacher"]) | {"name": BESIDE}
+    published = teacher_reference.name if settings.hub else BESIDE
+    aligned = dict(student.record["teacher"]) | {"name": published}
     return [
         replace(
             student,
             place="student",
             record=student.record | {"teacher": aligned},
-            reference=student_reference.name,
+            reference=own_reference.name,
             teacher=teacher_reference,
         ),
         Part(
@@ -155,13 +166,28 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
             source=found,
             model=model,
             record=_record(found),
-            name=f"{name}-{BESIDE}",
+            name=f"{student.name}-{BESIDE}",
             reference=teacher_reference.name,
             results=own.with_rows(alone, []),
             licence=student.licence,
-            student=student_reference,
+            student=own_reference,
         ),
     ]
+
+
+def _references(name: str, settings: ExportSettings) -> tuple[Reference, Reference]:
+    """How the cards of a student and its teacher name the two."""
+    if settings.hub:
+        student, teacher = (_on_hub(hub, settings) for hub in repositories(settings).values())
+        return Reference.on_hub(student), Reference.on_hub(teacher)
+    return (
+        Reference(f"{name}/student", "../student"),
+        Reference(f"{name}/{BESIDE}", f"../{BESIDE}"),
+    )
+
+
+def _on_hub(repository: str, settings: ExportSettings) -> str:
+    return f"{repository}@{settings.revision}" if settings.revision else repository
 
 
 def _record(source: str) -> dict[str, Any]:

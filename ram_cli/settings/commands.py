@@ -32,7 +32,7 @@ from ram_cli.settings.groups import (
     SeedGroup,
     SplitGroup,
 )
-from ram_cli.settings.publish import CardGroup
+from ram_cli.settings.publish import CardGroup, HubGroup
 from ram_cli.settings.search import SearchGroup
 from ram_cli.settings.spaces import SpacesGroup
 from ram_cli.settings.tuning import TuningGroup
@@ -214,7 +214,7 @@ class ExportGroup(BaseModel):
     force: bool = Field(False, description="Replace the folder if it exists.")
 
 
-class ExportSettings(ExportGroup, CardGroup, CommandSettings):
+class ExportSettings(ExportGroup, CardGroup, HubGroup, CommandSettings):
     """Settings of `ram export`."""
 
     table: ClassVar[str] = "export"

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from ram_cli.settings.fields import Device, Flag
 
@@ -11,6 +11,18 @@ from ram_cli.settings.fields import Device, Flag
 def _licence(value: str) -> str:
     if value and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
         raise ValueError("is no licence identifier in lower case, such as apache-2.0")
+    return value
+
+
+def _repository(value: str) -> str:
+    if value and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+        raise ValueError("is not of the form owner/name")
+    return value
+
+
+def _branch(value: str) -> str:
+    if value and not re.fullmatch(r"\w[\w./-]*", value):
+        raise ValueError("is no name of a branch")
     return value
 
 
@@ -29,3 +41,24 @@ class CardGroup(BaseModel):
     device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
         "auto", description="Where the time of a query is measured."
     )
+
+
+class HubGroup(BaseModel):
+    """Hub."""
+
+    hub: Annotated[
+        str, AfterValidator(_repository), Flag(metavar="OWNER/NAME", shown="the folder alone")
+    ] = Field("", description="Repository to publish to; a pair's teacher goes to NAME-teacher.")
+    private: bool = Field(False, description="Create the repository as a private one.")
+    revision: Annotated[
+        str, AfterValidator(_branch), Flag(metavar="BRANCH", shown="the main branch")
+    ] = Field("", description="Branch to publish to; it is created if it is missing.")
+    dry_run: bool = Field(False, description="List what would be published, and send nothing.")
+
+    @model_validator(mode="after")
+    def _only_with_a_repository(self) -> "HubGroup":
+        asked = [name for name in ("private", "revision", "dry_run") if getattr(self, name)]
+        if asked and not self.hub:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+            raise ValueError(f"{flags}: nothing is published without --hub OWNER/NAME")
+        return self

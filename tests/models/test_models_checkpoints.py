@@ -18,6 +18,8 @@ from ram_cli.models.embedder import build_embedder
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import GEM_INITIAL_POWER
 from ram_cli.models.tensor_files import read_pickle
+from ram_cli.recipes.export import run_export
+from ram_cli.settings import ExportSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ["raml", "raml_timmfix", "cirtorch", "aml"]
@@ -185,6 +187,26 @@ def test_arrays_under_numpys_former_name_are_read(tmp_path: Path) -> None:
     assert old != content
     path.write_bytes(old)
     assert np.array_equal(read_pickle(path)["P"], np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("raml", "resnet18-gem-w512"),
+        ("aml", "mobilenet_v2-gem-t_vgg16"),
+        ("cirtorch", "squeezenet1_1-spoc"),
+    ],
+)
+def test_published_files_become_model_folders(source: str, name: str, tmp_path: Path) -> None:
+    path, folder = twin(source, name, tmp_path), tmp_path / "new"
+    values = {"run": str(path), "to": folder, "device": "cpu"}
+    result = run_export(ExportSettings.load(values))
+    assert result.model.difference == 0
+    images = torch.rand(2, 3, 96, 128)
+    with torch.inference_mode():
+        assert torch.equal(load_model(path)(images), load_model(folder)(images))
+    assert f"converted from {name}.pth".replace("_", "\\_") in (folder / "README.md").read_text()
+    assert str(tmp_path) not in (folder / "config.json").read_text()
 
 
 class Harmful:
