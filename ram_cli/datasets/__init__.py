@@ -1,6 +1,7 @@
 """Image collections as ordered lists of labelled files, in splits of disjoint classes."""
 
 from ram_cli.datasets.distractors import load_distractors
+from ram_cli.datasets.entries import Counts, DatasetEntry
 from ram_cli.datasets.folder import IMAGE_SUFFIXES, list_folder
 from ram_cli.datasets.images import Dataset, ImageSet, join_images
 from ram_cli.datasets.landmarks import (
@@ -19,7 +20,7 @@ from ram_cli.datasets.manifest import (
     write_manifest,
 )
 from ram_cli.datasets.pairs import PAIRS, PairSet, load_pairs
-from ram_cli.datasets.registry import DATASETS, Counts, DatasetEntry, parse_name
+from ram_cli.datasets.registry import DATASETS, parse_name
 from ram_cli.datasets.search import SEARCHES, SearchSet, is_search_set, load_search_set
 
 __all__ = [

@@ -90,6 +90,7 @@ def _image_sets(name: str, listing: Listing, faults: Mapping[str, str]) -> dict[
             paths=tuple(path for path, _ in pairs),
             labels=np.array([label for _, label in pairs], dtype=np.int64),
             class_names=class_names,
+            queries=_queries(listing, [path for path, _ in pairs]) if split == "test" else None,
         )
     return images
 
@@ -99,6 +100,12 @@ def _indices(images: ImageSet, pairs: Sequence[tuple[str, str]]) -> NDArray[np.i
     place = {path: index for index, path in enumerate(images.paths)}
     kept = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
     return np.array(kept, dtype=np.int64).reshape(-1, 2)
+
+
+def _queries(listing: Listing, paths: list[str]) -> NDArray[np.bool_] | None:
+    if not listing.queries:
+        return None
+    return np.array([path in listing.queries for path in paths], dtype=np.bool_)
 
 
 def _unreadable(root: Path, faults: Mapping[str, str]) -> UnreadableImageError:

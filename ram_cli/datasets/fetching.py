@@ -13,6 +13,7 @@ from ram_cli.transfer import Faults, download, verify
 
 ARCHIVES: Final = "archives"
 """Folder below the folder for data where fetched files are kept."""
+TABLES: Final = ".parquet"
 
 FAULTS: Final = Faults(missing=DataError, damaged=DataError)
 _ROOM = 2.1  # sizes of an archive: itself, and its images, which do not compress
@@ -38,7 +39,7 @@ def fetch_file(file: RemoteFile, path: Path, mirror: str, reporter: Reporter) ->
         path,
         faults=FAULTS,
         expected=file.expected,
-        room=_ROOM if is_archive(file.name) else 1.0,
+        room=_ROOM if is_archive(file.name) or path.suffix == TABLES else 1.0,
         reporter=reporter,
     )
 
@@ -60,9 +61,16 @@ def forget_unproven(files: Iterable[tuple[RemoteFile, Path]], archives: Path) ->
     """
     for file, path in files:
         if not (file.sha256 or file.md5):
-            (archives / f"{file.name}.sha256").unlink(missing_ok=True)
-            if path.parent == archives:
+            fetched = is_fetched(path, archives)
+            folder = path.parent if fetched else archives
+            (folder / f"{file.name}.sha256").unlink(missing_ok=True)
+            if fetched:
                 path.unlink(missing_ok=True)
+
+
+def is_fetched(path: Path, archives: Path) -> bool:
+    """Whether a file came from an address, and is not a person's own."""
+    return archives in path.parents
 
 
 def check_given(paths: Sequence[Path]) -> None:

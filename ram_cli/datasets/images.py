@@ -24,6 +24,10 @@ class ImageSet:
         class_names: Names of all classes of the dataset, also of its other splits.
         boxes: Regions `[N, 4]` as x1, y1, x2, y2 in pixels of the file, to be cropped before
             anything else; None means whole images.
+        queries: Which images search the others, bool `[N]`; None means that each searches all
+            others.
+        files: Files to read instead of those that the paths name, such as smaller copies; None
+            for those themselves.
 
     Raises:
         ValueError: The lengths differ, or a label names no class.
@@ -35,6 +39,8 @@ class ImageSet:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     boxes: NDArray[np.float32] | None = None
+    queries: NDArray[np.bool_] | None = None
+    files: tuple[Path, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.paths)
@@ -44,13 +50,17 @@ class ImageSet:
             raise ValueError(f"{self.name}: a label is outside 0..{len(self.class_names) - 1}")
         if self.boxes is not None and self.boxes.shape != (count, 4):
             raise ValueError(f"{self.name}: {count} paths, boxes of shape {self.boxes.shape}")
+        if self.queries is not None and self.queries.shape != (count,):
+            raise ValueError(f"{self.name}: {count} paths, queries of shape {self.queries.shape}")
+        if self.files is not None and len(self.files) != count:
+            raise ValueError(f"{self.name}: {count} paths, {len(self.files)} files")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def path(self, index: int) -> Path:
         """Return the file of image `index`."""
-        return self.root / self.paths[index]
+        return self.root / self.paths[index] if self.files is None else self.files[index]
 
     def subset(self, indices: ArrayLike, name: str | None = None) -> "ImageSet":
         """Return the images at `indices` (integers, or a mask `[N]`), in that order."""
@@ -62,6 +72,8 @@ class ImageSet:
             labels=self.labels[chosen],
             class_names=self.class_names,
             boxes=None if self.boxes is None else self.boxes[chosen],
+            queries=None if self.queries is None else self.queries[chosen],
+            files=None if self.files is None else tuple(self.files[index] for index in chosen),
         )
 
     @property
@@ -80,8 +92,8 @@ class Dataset:
         train: Classes to learn from.
         val: Classes to choose settings and epochs by; may be empty.
         test: Classes never seen before the final figure.
-        content_hash: SHA-256 (hex) over splits, relative paths, file sizes, labels, boxes and
-            pairs.
+        content_hash: SHA-256 (hex) over splits, relative paths, file sizes, labels, boxes,
+            queries and pairs.
         skipped: Unreadable files that were left out, relative to `root`.
         pairs: For splits that bring them, published queries and their positives `[P, 2]`, indices
             into the images of the split.
@@ -108,7 +120,10 @@ class Dataset:
 
 
 def join_images(parts: Sequence[ImageSet], name: str) -> ImageSet:
-    """Return the images of all `parts` (same root and classes), one part after the other."""
+    """Return the images of all `parts` (same root and classes), one part after the other.
+
+    None of them is a query apart from the others any more, and all are read from their own files.
+    """
     first = parts[0]
     boxes = [part.boxes for part in parts if part.boxes is not None and len(part)]
     return ImageSet(

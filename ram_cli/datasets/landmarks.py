@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ram_cli.datasets.registry import DATASETS, DatasetEntry, parse_name
+from ram_cli.datasets.entries import DatasetEntry
+from ram_cli.datasets.registry import DATASETS, parse_name
 from ram_cli.datasets.remote import Part, RemoteFile, below_jpg, side_by_side
 from ram_cli.errors import DataError
 

@@ -3,13 +3,15 @@
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ram_cli.datasets.images import SPLITS, Split
 from ram_cli.errors import ConfigError, DataError
 
 FEWEST_CLASSES = 4
+PUBLISHED_VAL_RATIO = 0.5
+"""Share of the training classes of known datasets: their second half."""
 
 NamedClass = tuple[str, Sequence[str]]
 """Name of a class and the paths of its images, relative to the dataset's folder."""
@@ -24,12 +26,14 @@ class Listing:
         splits: For each split its classes, in the order that labels follow.
         notes: What was passed over or looks odd, one remark each.
         pairs: For splits that bring them, the paths of published queries and their positives.
+        queries: Test images that search the others; none where each searches all others.
     """
 
     root: Path
     splits: dict[Split, list[NamedClass]]
     notes: tuple[str, ...] = ()
     pairs: Mapping[Split, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    queries: frozenset[str] = frozenset()
 
 
 def join_within(folder: str, name: str) -> str:
@@ -72,6 +76,12 @@ def divide(
     second = min(max(round(len(classes) * share), 1), len(classes) - 1) if share > 0 else 0
     cut = len(classes) - second
     return list(classes[:cut]), list(classes[cut:])
+
+
+def with_val_ratio(listing: Listing, val_ratio: float) -> Listing:
+    """Return a listing of which the last `val_ratio` of the training classes are for validation."""
+    train, val = divide([*listing.splits["train"], *listing.splits["val"]], val_ratio)
+    return replace(listing, splits=listing.splits | {"train": train, "val": val})
 
 
 def zero_shot_splits(

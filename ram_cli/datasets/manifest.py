@@ -21,7 +21,9 @@ def content_hash(
     sizes: Mapping[str, int] | None = None,
     pairs: Mapping[Split, NDArray[np.int64]] | None = None,
 ) -> str:
-    """Return the SHA-256 (hex) over splits, relative paths, file sizes, labels, boxes and pairs.
+    """Return the SHA-256 (hex) over the images of all splits, in their order, and their pairs.
+
+    Of an image: split, relative path, file size, label, box, and whether it is a query.
 
     Args:
         splits: Images of each split.
@@ -36,7 +38,8 @@ def content_hash(
         for index, path in enumerate(images.paths):
             size = file_size(images.path(index)) if sizes is None else sizes[path]
             box = [] if images.boxes is None else images.boxes[index].tolist()
-            line = json.dumps([split, path, size, int(images.labels[index]), box])
+            query = [] if images.queries is None else [bool(images.queries[index])]
+            line = json.dumps([split, path, size, int(images.labels[index]), box, *query])
             digest.update(line.encode("ascii") + b"\n")
     for split, found in (pairs or {}).items():
         digest.update(json.dumps([split, found.tolist()]).encode("ascii") + b"\n")
@@ -64,6 +67,7 @@ def to_json(dataset: Dataset) -> str:
             "paths": images.paths,
             "labels": images.labels.tolist(),
             "boxes": None if images.boxes is None else images.boxes.tolist(),
+            "queries": None if images.queries is None else images.queries.tolist(),
         }
         for split, images in dataset.splits.items()
     }
@@ -138,7 +142,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Dataset:
 
 def _images(content: dict[str, Any], split: str, root: Path) -> ImageSet:
     part = content["splits"][split]
-    boxes = part["boxes"]
+    boxes, queries = part["boxes"], part.get("queries")
     return ImageSet(
         name=f"{content['name']}/{split}",
         root=root,
@@ -146,4 +150,5 @@ def _images(content: dict[str, Any], split: str, root: Path) -> ImageSet:
         labels=np.asarray(part["labels"], dtype=np.int64),
         class_names=tuple(content["class_names"]),
         boxes=None if boxes is None else np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
+        queries=None if queries is None else np.asarray(queries, dtype=np.bool_),
     )

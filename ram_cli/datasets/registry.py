@@ -1,75 +1,20 @@
-"""The table of datasets known by name, and how a name or folder becomes a dataset."""
+"""The table of datasets known by name."""
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-from ram_cli.datasets.cars import list_cars
+from ram_cli.datasets.cars import CARS_LIST, list_cars
+from ram_cli.datasets.cars_tables import write_cars
 from ram_cli.datasets.cub import list_cub
+from ram_cli.datasets.entries import Counts, DatasetEntry
 from ram_cli.datasets.folder import list_folder
 from ram_cli.datasets.images import SPLITS, Split
-from ram_cli.datasets.listing import Listing
+from ram_cli.datasets.inshop import list_inshop
 from ram_cli.datasets.remote import Part, RemoteFile, by_cid
 from ram_cli.datasets.sfm import SFM_LISTS, list_sfm
 from ram_cli.datasets.sop import list_sop
 from ram_cli.errors import DataError
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much a part of a dataset holds."""
-
-    classes: int
-    images: int
-
-    def __str__(self) -> str:
-        if not self.images:
-            return ""
-        return f"{self.images} images of {self.classes} classes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetEntry:
-    """A dataset known by name.
-
-    Attributes:
-        name: What `--dataset` accepts.
-        title: Its published name.
-        content: What it shows, in a few words.
-        train_val: Size of its training and validation classes together; zero if not published.
-        test: Size of its test classes.
-        licence: Terms of the images.
-        source: How to get it by hand.
-        sources: Sets of files, any one of which makes the dataset; tried in order.
-        parts: Files that make it together, instead of `sources`.
-        folders: Where it may lie below the folder for data; the first is the recommended one.
-        marker: File that tells its folder from others.
-        list_images: Parser of its original layout.
-        embedded: Whether it comes inside this package.
-    """
-
-    name: str
-    title: str
-    content: str
-    train_val: Counts
-    test: Counts
-    licence: str
-    source: str
-    folders: tuple[str, ...]
-    marker: str
-    list_images: Callable[[Path], Listing]
-    sources: tuple[tuple[RemoteFile, ...], ...] = ()
-    parts: tuple[Part, ...] = ()
-    embedded: bool = False
-
-    @property
-    def how(self) -> str:
-        """How to get it with this program."""
-        return self.source if self.embedded else f"ram download {self.name}"
-
 
 _STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl/"
 _STANFORD_FTP = "ftp://cs.stanford.edu/cs/cvgl/"
@@ -91,7 +36,7 @@ def _sfm(name: str, title: str, source: str, lists: tuple[str, ...]) -> DatasetE
         licence="research; the photographs belong to their owners",
         source=source,
         folders=(_SFM_FOLDER, name, f"train/{title}"),
-        marker=SFM_LISTS[name],
+        markers=(SFM_LISTS[name],),
         list_images=partial(list_sfm, name=name),
         parts=(
             Part(folder=_SFM_FOLDER, files=files),
@@ -110,7 +55,7 @@ _ENTRIES = (
         licence="public domain, CC-BY 3.0, CC-BY 4.0; named for every class in credits.csv",
         source="It comes with this package.",
         folders=("furniture",),
-        marker="split.json",
+        markers=("split.json",),
         list_images=list_folder,
         embedded=True,
     ),
@@ -123,7 +68,8 @@ _ENTRIES = (
         licence="non-commercial research and education; the photographs belong to their owners",
         source="Unpack CUB_200_2011.tgz from https://data.caltech.edu/records/65de6-vp158",
         folders=("CUB_200_2011", "cub", "cub/CUB_200_2011"),
-        marker="images.txt",
+        markers=("images.txt",),
+        companions=("image_class_labels.txt",),
         list_images=list_cub,
         sources=(
             (
@@ -149,8 +95,14 @@ _ENTRIES = (
             "(car_ims/ beside cars_annos.mat)"
         ),
         folders=("cars196", "cars", "CARS196"),
-        marker="cars_annos.mat",
+        markers=("cars_annos.mat", CARS_LIST),
         list_images=list_cars,
+        read_tables=write_cars,
+        hub=(  # of the first, later commits add images made worse on purpose
+            "tanganke/stanford_cars@9abf6cf7d6dfa7b95152a0d6e791ea9435b47a40",
+            "Donghyun99/Stanford-Cars@main",
+            "naufalso/stanford_cars@main",
+        ),
         sources=(
             (
                 RemoteFile(
@@ -174,7 +126,7 @@ _ENTRIES = (
         licence="research; the photographs belong to their owners",
         source="Unpack Stanford_Online_Products.zip from http://ftp.cs.stanford.edu/cs/cvgl/",
         folders=("Stanford_Online_Products", "sop"),
-        marker="Ebay_train.txt",
+        markers=("Ebay_train.txt",),
         list_images=list_sop,
         sources=(
             (
@@ -190,6 +142,23 @@ _ENTRIES = (
                 ),
             ),
         ),
+    ),
+    DatasetEntry(
+        name="inshop",
+        title="DeepFashion In-Shop",
+        content="photographs of clothes, queries apart from the gallery",
+        train_val=Counts(classes=3_997, images=25_882),
+        test=Counts(classes=3_985, images=26_830),
+        queries=14_218,
+        licence="non-commercial research, after an agreement with its authors",
+        source=(
+            "Sign the agreement of http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html and "
+            "unpack img.zip beside Eval/"
+        ),
+        folders=("inshop", "In-shop Clothes Retrieval Benchmark", "deepfashion", "DeepFashion"),
+        markers=("Eval/list_eval_partition.txt", "list_eval_partition.txt"),
+        list_images=list_inshop,
+        sources=((RemoteFile(name="img.zip"), RemoteFile(name="list_eval_partition.txt")),),
     ),
     _sfm(
         "sfm30k",
@@ -216,46 +185,6 @@ def parse_name(text: str) -> tuple[str, Split | None]:
         if name != text and text not in DATASETS and name in DATASETS:
             return name, split
     return text, None
-
-
-def find_dataset(entry: DatasetEntry, data_root: Path) -> Path:
-    """Return the folder of a dataset below `data_root`.
-
-    Raises:
-        DataError: It is not there.
-    """
-    places = [data_root / folder for folder in entry.folders]
-    for place in places:
-        if (place / entry.marker).is_file():
-            return place
-    looked = " or ".join(str(place / entry.marker) for place in places)
-    raise DataError(
-        f"dataset {entry.name} ({entry.title}) is not on this machine: there is no {looked}. "
-        f"Fetch it: ram download {entry.name} --data-root {data_root}. Or: "
-        f"{entry.source[0].lower()}{entry.source[1:]}, so that {places[0] / entry.marker} exists; "
-        "or name the folder for data with --data-root."
-    )
-
-
-def check_counts(entry: DatasetEntry, listing: Listing) -> None:
-    """Compare a listing with the published figures.
-
-    Raises:
-        DataError: Classes or images are missing or too many.
-    """
-    parts: tuple[tuple[str, tuple[Split, ...], Counts], ...] = (
-        ("training", ("train", "val"), entry.train_val),
-        ("test", ("test",), entry.test),
-    )
-    for title, splits, expected in parts:
-        classes = [paths for split in splits for _, paths in listing.splits[split]]
-        found = Counts(len(classes), sum(map(len, classes)))
-        if expected.images and found != expected:
-            raise DataError(
-                f"{listing.root} is not the whole of {entry.name} ({entry.title}): "
-                f"{found} for {title}, {expected} are published. Unpack the archive again, "
-                "or give the folder's path to use what is there."
-            )
 
 
 def unknown_dataset(text: str) -> DataError:

@@ -35,7 +35,7 @@ def list_split_file(root: Path, *, seed: int, val_ratio: float) -> Listing:
         raise DataError(f"{path} is not JSON: {error}.") from error
     faults = _shape_faults(content)
     if not faults:
-        faults = _file_faults(root, content) + _shared_class_faults(_named(content))
+        faults = _file_faults(root, content) + _shared_class_faults(content)
     if faults:
         shown = faults[:_MOST_FAULTS_SHOWN]
         more = [f"and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
@@ -102,12 +102,26 @@ def _shortened(splits: dict[Split, list[NamedClass]]) -> dict[Split, list[NamedC
     }
 
 
-def _shared_class_faults(splits: dict[Split, list[NamedClass]]) -> list[str]:
+def _shared_class_faults(content: dict[str, list[list[str]]]) -> list[str]:
     """A folder that is a class of two splits: its images were divided, not the classes."""
-    home: dict[str, str] = {}
-    faults = []
-    for split, classes in splits.items():
-        for name, _ in classes:
-            if home.setdefault(name, split) != split:
-                faults.append(f"class {name} is in {home[name]} and {split}; classes must differ")
-    return faults
+    homes: dict[str, list[str]] = {}
+    for split in (split for split in SPLITS if split in content):
+        for folder in _class_folders(content[split]):
+            homes.setdefault(folder, []).append(split)
+    return [
+        f"class {folder} is in {' and '.join(found)}; classes must differ"
+        for folder, found in homes.items()
+        if len(found) > 1
+    ]
+
+
+def _class_folders(classes: list[list[str]]) -> list[str]:
+    """Folders that hold all images of one class, and of no other class of the split."""
+    touched = [{str(PurePosixPath(path).parent) for path in paths} for paths in classes]
+    users = Counter(folder for folders in touched for folder in folders)
+    return sorted(
+        folder
+        for folders in touched
+        for folder in folders
+        if len(folders) == 1 and users[folder] == 1
+    )

@@ -8,16 +8,19 @@ from ram_cli.datasets.listing import NamedClass
 from ram_cli.errors import DataError
 
 
-def read_columns(path: Path, count: int, *, header: Sequence[str] = ()) -> list[list[str]]:
+def read_columns(
+    path: Path, count: int, *, header: Sequence[str] = (), counted: bool = False
+) -> list[list[str]]:
     """Return the rows of a table separated by blanks; the last column may hold blanks.
 
     Args:
         path: The file, UTF-8.
         count: Number of columns.
         header: Titles that the first line must hold; none means that there is no such line.
+        counted: Whether the number of rows stands in a line above all others.
 
     Raises:
-        DataError: The file is missing, or a row or the header differs.
+        DataError: The file is missing, or a row, the header or the number of rows differs.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -27,14 +30,21 @@ def read_columns(path: Path, count: int, *, header: Sequence[str] = ()) -> list[
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text. Unpack the archive again.") from error
-    if header and (not lines or lines[0].split() != list(header)):
-        raise DataError(f"{path} must begin with the line “{' '.join(header)}”.")
+    above = int(counted)
+    if header and (len(lines) <= above or lines[above].split() != list(header)):
+        first = "begin with" if not above else "hold, below the number of its rows,"
+        raise DataError(f"{path} must {first} the line “{' '.join(header)}”.")
+    above += bool(header)
     rows = []
-    for number, line in enumerate(lines[bool(header) :], start=1 + bool(header)):
+    for number, line in enumerate(lines[above:], start=1 + above):
         row = line.split(maxsplit=count - 1)
         if len(row) != count:
             raise DataError(f"{path}, line {number}: {count} columns are needed. Unpack it again.")
         rows.append(row)
+    if counted and lines[0].strip() != str(len(rows)):
+        raise DataError(
+            f"{path} holds {len(rows)} rows, but says {lines[0].strip()!r}. Unpack it again."
+        )
     return rows
 
 

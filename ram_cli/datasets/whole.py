@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ram_cli.datasets.distractors import load_distractors
+from ram_cli.datasets.entries import DatasetEntry
 from ram_cli.datasets.images import ImageSet
 from ram_cli.datasets.landmarks import LandmarkEntry
 from ram_cli.datasets.pairs import load_pairs
 from ram_cli.datasets.parts import Bringing, bring, missing_files
-from ram_cli.datasets.registry import DatasetEntry
 from ram_cli.datasets.search import SearchSet, load_search_set
 from ram_cli.errors import DataError
 
@@ -119,7 +119,7 @@ def check_sfm(entry: DatasetEntry, data_root: Path) -> ImageSet:
     pairs = load_pairs(entry.name, data_root)
     check_files((pairs.images,))
     root = pairs.images.root
-    if (root / entry.marker).is_file():
+    if (root / entry.markers[0]).is_file():
         listing = entry.list_images(root)
         paths = [path for split in listing.splits.values() for _, part in split for path in part]
         _check_paths(root, paths)

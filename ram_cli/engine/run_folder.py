@@ -84,8 +84,12 @@ class RunFolder:
 
     def began_with(self, name: str, digest: str) -> bool:
         """Tell whether `name` is what the run began with; true if that was never written."""
+        return self.first(name) in (None, digest)
+
+    def first(self, name: str) -> str | None:
+        """Content hash of `name` when the run began, None if it was never written."""
         path = self._hash_file(name)
-        return not path.exists() or path.read_text("utf-8").strip() == digest
+        return path.read_text("utf-8").strip() if path.exists() else None
 
     def _hash_file(self, name: str) -> Path:
         return self.path / f"{name}{HASH_SUFFIX}"

@@ -23,7 +23,7 @@ from ram_cli.files import atomic_file
 from ram_cli.models import model_hash
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.comparison import Side
-from ram_cli.recipes.features import PREPARED
+from ram_cli.recipes.prepared import PREPARED
 from ram_cli.views import Fit
 
 BLOCK = 4096

@@ -16,6 +16,7 @@ from ram_cli.errors import OutputError
 from ram_cli.evaluation import RetrievalMetrics
 from ram_cli.models import fetch_from_hub, is_hub_id, is_model_folder, pinned
 from ram_cli.progress import Reporter
+from ram_cli.recipes.prepared import tell_other_state
 from ram_cli.settings import CommandSettings
 from ram_cli.settings.sources import RUNS
 from ram_cli.views import Fit
@@ -101,6 +102,7 @@ def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Data
         )
     )
     reporter.note(f"{dataset.name}: images {parts}")
+    tell_other_state(dataset, settings.data_root, reporter)
     return dataset
 
 

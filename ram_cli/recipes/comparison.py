@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ram_cli.datasets import ImageSet
@@ -84,7 +86,7 @@ class Comparison:
         return self._vectors[key]
 
     def row(self, query: Side, gallery: Side, images: ImageSet, label: str = "") -> ResultRow:
-        """Search every image among all others.
+        """Search every image among all others, or queries among the gallery where they are apart.
 
         Raises:
             DataError: No two images show the same class.
@@ -92,13 +94,14 @@ class Comparison:
         """
         if query.model.dimension != gallery.model.dimension:
             raise dimension_error(query.model.dimension, gallery.model.dimension)
+        searching, searched = _roles(images)
         metrics = label_metrics(
-            self.vectors(query, images),
-            self.vectors(gallery, images),
-            images.labels,
-            images.labels,
+            self.vectors(query, images)[searching],
+            self.vectors(gallery, images)[searched],
+            images.labels[searching],
+            images.labels[searched],
             self.ks,
-            same_set=True,
+            same_set=images.queries is None,
         )
         if metrics.queries == 0:
             raise DataError(
@@ -122,6 +125,14 @@ class Comparison:
         if key not in self._costs:
             self._costs[key] = query_cost(side.model, runtime=self.runtime, size=side.size)
         return self._costs[key]
+
+
+def _roles(images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the queries, and of what they are searched among."""
+    if images.queries is None:
+        everything = np.arange(len(images))
+        return everything, everything
+    return np.flatnonzero(images.queries), np.flatnonzero(~images.queries)
 
 
 def dimension_error(student: int, teacher: int) -> ConfigError:

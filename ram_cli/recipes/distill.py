@@ -22,7 +22,8 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
-from ram_cli.recipes.objectives import Distillation, build_objective
+from ram_cli.recipes.copies import training_images
+from ram_cli.recipes.objectives import Distillation, build_objective, largest_view
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
@@ -31,6 +32,7 @@ from ram_cli.recipes.training import (
     open_run,
     seed_everything,
     train_network,
+    wants_copies,
 )
 from ram_cli.settings import DistillSettings, dataset_of_network
 
@@ -65,7 +67,17 @@ def run_distill(
             f"student {student.config.backbone} at {student.spec.size} px, "
             f"teacher {teacher.config.backbone} at {teacher.spec.size} px"
         )
-        distillation = Distillation(settings, student, teacher, dataset, runtime, workers, reporter)
+        shown, copies = training_images(
+            dataset.train if settings.val else dataset.train_val,
+            dataset,
+            settings.data_root,
+            largest_view(settings, student, teacher),
+            wanted=wants_copies(settings, run),
+            reporter=reporter,
+        )
+        distillation = Distillation(
+            settings, student, teacher, dataset, runtime, workers, reporter, shown
+        )
         position = train_network(
             settings,
             run,
@@ -76,6 +88,7 @@ def run_distill(
             reporter,
             validate=_validation(distillation),
             record={"teacher": _teacher_record(settings, teacher)},
+            copies=copies,
             watch=watch,
         )
         result = finished(run, position)

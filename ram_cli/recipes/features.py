@@ -14,25 +14,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ram_cli.datasets import Dataset, ImageSet, join_images
+from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Runtime
 from ram_cli.errors import OutputError
 from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import Embedder, model_hash
 from ram_cli.progress import SILENT, Reporter
+from ram_cli.recipes.prepared import all_images, is_unchanged, prepared_folder
 from ram_cli.views import Fit
-
-PREPARED = "prepared"
-"""Folder below the folder for data that holds what is computed once."""
 
 _FORMAT = "2"
 _HASH_DIGITS = 16
-
-
-def prepared_folder(data_root: Path, dataset: Dataset) -> Path:
-    """Where what belongs to exactly these images, in this split, is kept."""
-    return data_root / PREPARED / f"{dataset.name}-{dataset.content_hash[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +124,9 @@ def teacher_vectors(
     if folder.is_dir():
         key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
         kept = _read(folder / key.file, key, dataset, reporter)
-        if kept is not None:
+        if kept is not None and is_unchanged(dataset, folder.parent, reporter):
             reporter.note(f"{images.name}: the teacher's vectors are those in {folder / key.file}")
-            rows = {path: row for row, path in enumerate(_all_images(dataset).paths)}
+            rows = {path: row for row, path in enumerate(all_images(dataset).paths)}
             return kept[[rows[path] for path in images.paths]]
     return embed_images(
         teacher,
@@ -178,7 +171,7 @@ def keep_vectors(
     if _read(path, key, dataset, reporter) is not None:
         reporter.note(f"the teacher's vectors are kept already: {path}")
         return path
-    images = _all_images(dataset)
+    images = all_images(dataset)
     vectors = embed_images(
         teacher,
         images,
@@ -196,10 +189,6 @@ def keep_vectors(
     return path
 
 
-def _all_images(dataset: Dataset) -> ImageSet:
-    return join_images(tuple(dataset.splits.values()), f"{dataset.name}/all")
-
-
 def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> Tensor | None:
     """The vectors in a file; None where there is none, or one that must not be used."""
     if not path.is_file():
@@ -210,7 +199,7 @@ def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> 
             vectors: Tensor = opened.get_tensor("vectors")
     except (SafetensorError, OSError):
         metadata, vectors = {}, torch.empty(0)
-    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, _all_images(dataset)):
+    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, all_images(dataset)):
         return vectors
     reporter.warn(f"{path} is damaged or of other images or another model, and is not used")
     return None

@@ -41,6 +41,7 @@ class Distillation:
         runtime: Where and in which precision to compute.
         workers: Processes that decode.
         reporter: Told of what takes long.
+        shown: The images to train on as they are read, N; copies, where there are any.
     """
 
     settings: DistillSettings
@@ -50,6 +51,7 @@ class Distillation:
     runtime: Runtime
     workers: int
     reporter: Reporter
+    shown: ImageSet
 
     @property
     def method(self) -> MethodEntry:
@@ -65,7 +67,7 @@ class Distillation:
     @property
     def views(self) -> int:
         """Coupled views of an image; 0 for one plain view."""
-        return (self.settings.views or self.method.views) if self.method.takes_views else 0
+        return coupled_views(self.settings)
 
     @property
     def images(self) -> ImageSet:
@@ -103,6 +105,18 @@ class Distillation:
         )
 
 
+def coupled_views(settings: DistillSettings) -> int:
+    """Coupled views of an image; 0 for one plain view."""
+    method = METHODS[settings.method]
+    return (settings.views or method.views) if method.takes_views else 0
+
+
+def largest_view(settings: DistillSettings, student: Embedder, teacher: Embedder) -> int:
+    """Side in pixels of the largest view that is made of a training image."""
+    sizes = [student.spec.size, *([teacher.spec.size] if coupled_views(settings) else [])]
+    return max(sizes)
+
+
 def build_objective(distillation: Distillation) -> Objective:
     """The objective of the method that the settings name.
 
@@ -125,7 +139,7 @@ def build_objective(distillation: Distillation) -> Objective:
 def _coupled(given: Distillation, function: LossFunction | None = None) -> Objective:
     settings = given.settings
     return CoupledObjective(
-        given.images,
+        given.shown,
         given.teacher,
         given.student.spec,
         given.teacher.spec,
@@ -146,7 +160,7 @@ def _vectors(
 ) -> Objective:
     settings = given.settings
     return VectorsObjective(
-        given.images,
+        given.shown,
         given.teacher_vectors(given.images) if vectors is None else vectors,
         given.student.spec,
         function or given.method.function,
@@ -211,7 +225,7 @@ def _ranked(given: Distillation) -> Objective:
 
 def _over(source: TupleSource, teacher: Tensor | None, given: Distillation) -> Objective:
     return TuplesObjective(
-        given.images,
+        given.shown,
         source,
         given.student.spec,
         given.method.function,

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.datasets import LANDMARKS, Dataset, load_dataset, write_manifest
+from ram_cli.datasets.extraction import remove_tree
 from ram_cli.datasets.split_file import SPLIT_FILE
 from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import chosen_fit, model_folder, open_runtime, worker_count
-from ram_cli.recipes.features import keep_vectors, prepared_folder
+from ram_cli.recipes.copies import Copies, make_copies
+from ram_cli.recipes.features import keep_vectors
 from ram_cli.recipes.prepare_landmarks import PreparedLandmarks, prepare_landmarks
+from ram_cli.recipes.prepared import MANIFEST, changed_files, prepared_folder, record_files
 from ram_cli.settings import PrepareSettings
+from ram_cli.transfer import in_units
 from ram_cli.views import decode_image
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class PrepareResult:
         dataset: The images.
         manifest: File that names them, with labels and split.
         features: File of the teacher's vectors, if one was named.
+        copies: Smaller copies for trainings, if a size was named.
     """
 
     dataset: Dataset
     manifest: Path
     features: Path | None
+    copies: Copies | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The result as one JSON document."""
@@ -45,6 +49,14 @@ class PrepareResult:
             "skipped": list(self.dataset.skipped),
             "manifest": str(self.manifest),
             "features": None if self.features is None else str(self.features),
+            "copies": None
+            if self.copies is None
+            else {
+                "folder": str(self.copies.folder),
+                "size": self.copies.size,
+                "images": len(self.copies.files),
+                "bytes": self.copies.bytes,
+            },
         }
 
     def tables(self) -> list[TableData]:
@@ -62,6 +74,13 @@ class PrepareResult:
         lines.append(f"manifest: {self.manifest}")
         if self.features is not None:
             lines.append(f"vectors of the teacher, which ram distill will use: {self.features}")
+        if self.copies is not None:
+            total = sum(map(len, self.dataset.splits.values()))
+            lines.append(
+                f"copies of {len(self.copies.files)} of {total} images, which are larger than "
+                f"{self.copies.size} px, {in_units(self.copies.bytes)}: {self.copies.folder}. "
+                "Trainings read them; tests read the images themselves"
+            )
         return lines
 
 
@@ -87,8 +106,14 @@ def run_prepare(
         check=_fault,
         reporter=reporter,
     )
-    manifest = prepared_folder(settings.data_root, dataset) / MANIFEST
+    folder = prepared_folder(settings.data_root, dataset)
+    _forget_changed(dataset, folder, reporter)
+    manifest = folder / MANIFEST
     write_manifest(dataset, manifest)
+    record_files(dataset, folder, reporter)
+    copies = None
+    if settings.cache_size is not None:
+        copies = make_copies(dataset, settings.data_root, settings.cache_size, reporter)
     features = None
     if teacher is not None:
         runtime = open_runtime(settings, reporter)
@@ -101,7 +126,16 @@ def run_prepare(
             workers=worker_count(settings.workers, runtime),
             reporter=reporter,
         )
-    return PrepareResult(dataset, manifest, features)
+    return PrepareResult(dataset, manifest, features, copies)
+
+
+def _forget_changed(dataset: Dataset, folder: Path, reporter: Reporter) -> None:
+    """Remove vectors and copies of images that have been replaced by others of the same size."""
+    changed = changed_files(dataset, folder)
+    if changed:
+        reporter.note(f"{len(changed)} images changed: their vectors and copies are made anew")
+        for place in (folder / "features", *folder.glob("images-*")):
+            remove_tree(place)
 
 
 def _teacher(settings: PrepareSettings) -> Embedder:

@@ -19,7 +19,7 @@ from ram_cli.progress import Reporter, TableData
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import open_runtime, worker_count
 from ram_cli.recipes.comparison import Side
-from ram_cli.recipes.features import PREPARED
+from ram_cli.recipes.prepared import PREPARED
 from ram_cli.settings import PrepareSettings
 
 

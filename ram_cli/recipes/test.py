@@ -112,7 +112,12 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         for query, gallery in pairs:
             row = comparison.row(query, gallery, images)
             rows.append(row)
-            shown.append((query, gallery, images, row))
+            if images.queries is None:
+                shown.append((query, gallery, images, row))
+    if settings.report is not None and len(shown) < len(rows):
+        reporter.warn(
+            "report: the page shows datasets whose images all search each other, no other"
+        )
     if settings.report is not None and shown:
         write_pictures(
             settings.report, comparison, shown, rows_table("test", [row for *_, row in shown])
@@ -152,8 +157,6 @@ def _landmark_rows(
             flags = ", ".join(f"--{field.replace('_', '-')}" for field in asked)
             raise ConfigError(f"{asked[0]}: {flags} need a landmark dataset, such as roxford5k.")
         return []
-    if settings.report is not None:
-        comparison.reporter.warn("report: the page shows datasets of classes, no landmarks")
     if settings.store_whitening and settings.learn_whitening is None:
         raise ConfigError("store_whitening: nothing is learned: add --learn-whitening DATASET.")
     if settings.whiten and settings.learn_whitening is not None:

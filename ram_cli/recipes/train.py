@@ -33,6 +33,7 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.copies import training_images
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.projection import start_projection
 from ram_cli.recipes.rows import ResultRow
@@ -42,6 +43,7 @@ from ram_cli.recipes.training import (
     open_run,
     seed_everything,
     train_network,
+    wants_copies,
 )
 from ram_cli.settings import TrainSettings
 from ram_cli.views import Fit
@@ -83,16 +85,25 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
                 reporter=reporter,
                 fit=fit,
             )
+        shown, copies = training_images(
+            images,
+            dataset,
+            settings.data_root,
+            model.spec.size,
+            wanted=wants_copies(settings, run),
+            reporter=reporter,
+        )
         position = train_network(
             settings,
             run,
             model,
-            _objective(settings, model, dataset, runtime, workers, reporter),
+            _objective(settings, model, dataset, shown, runtime, workers, reporter),
             dataset,
             runtime,
             reporter,
             validate=_validation(dataset, runtime, workers, fit) if settings.val else None,
             record={},
+            copies=copies,
         )
         result = finished(run, position)
 
@@ -111,6 +122,7 @@ def _objective(
     settings: TrainSettings,
     model: Embedder,
     dataset: Dataset,
+    shown: ImageSet,
     runtime: Runtime,
     workers: int,
     reporter: Reporter,
@@ -127,9 +139,9 @@ def _objective(
         )
 
     if settings.mining == "hard" or settings.mining == "random":
-        return _over_tuples(settings, model, dataset, images, embed, runtime)
+        return _over_tuples(settings, model, dataset, shown, embed, runtime)
     objective = SymmetricObjective(
-        images,
+        shown,
         model.spec,
         embed,
         loss=settings.loss,

@@ -43,6 +43,7 @@ from ram_cli.recipes.common import (
     provenance,
     worker_count,
 )
+from ram_cli.recipes.copies import NONE
 from ram_cli.settings import DistillSettings, TrainSettings
 
 TrainingSettings = TrainSettings | DistillSettings
@@ -120,6 +121,7 @@ def train_network(
     *,
     validate: Validate | None,
     record: Mapping[str, Any],
+    copies: str = NONE,
     watch: Watch | None = None,
 ) -> Position:
     """Train `model` in `run` as the settings say, from where the run stands.
@@ -134,9 +136,12 @@ def train_network(
         reporter: Told of the progress.
         validate: Metrics between epochs.
         record: More facts for the model folder, such as the teacher.
+        copies: Identity of the copies that stand for the images, see `training_images`.
         watch: Told of every validation; what it raises ends the training.
     """
-    _begin(settings, run, dataset, record)
+    if copies != NONE:
+        record = {**record, "image_copies": copies}
+    _begin(settings, run, dataset, record, copies)
     # Here, before the first step: another memory format takes other kernels, whose last bits
     # differ, and a resumed run must take the same ones as the run it goes on with.
     place(model, runtime)
@@ -175,20 +180,34 @@ def train_network(
 
 
 def _begin(
-    settings: TrainingSettings, run: RunFolder, dataset: Dataset, record: Mapping[str, Any]
+    settings: TrainingSettings,
+    run: RunFolder,
+    dataset: Dataset,
+    record: Mapping[str, Any],
+    copies: str,
 ) -> None:
     """Claim the folder of a new run; hold one that goes on to what it began with."""
     hashes = {"dataset": dataset.content_hash}
     if "teacher" in record:
         hashes["teacher"] = record["teacher"]["hash"]
     if settings.resume is None:
-        run.claim(settings.to_toml(), hashes)
+        run.claim(settings.to_toml(), hashes | {"copies": copies})
+    if not run.began_with("copies", copies):
+        raise OutputError(
+            f"the copies of images that {run.path} began with are gone, or are others now. Make "
+            "them again with ram prepare --cache-size, or start a new run."
+        )
     for name, digest in hashes.items():
         if not run.began_with(name, digest):
             raise OutputError(
                 f"the {name} {getattr(settings, name)} is not as it was when {run.path} began. "
                 "Restore it, or start a new run."
             )
+
+
+def wants_copies(settings: TrainingSettings, run: RunFolder) -> bool:
+    """Whether a training may read copies of images: as asked for, or as it began."""
+    return settings.image_copies and run.first("copies") != NONE
 
 
 def _optimisation(

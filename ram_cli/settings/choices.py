@@ -19,6 +19,7 @@ DatasetName = Literal[
     "cub",
     "cars",
     "sop",
+    "inshop",
     "sfm30k",
     "sfm120k",
     "roxford5k",

@@ -19,7 +19,9 @@ class DownloadGroup(BaseModel):
     list: bool = Field(False, description="Only show what there is, its size and licence.")
     data_root: FolderPath = Field(Path("data"), description="Folder that holds the datasets.")
     mirror: Annotated[str | None, Flag(metavar="URL")] = Field(
-        None, description="Address to try first: a folder with the files, or the file itself."
+        None,
+        description="What to try first: the address of a folder with the files, or of the file, or "
+        "owner/name of the Hub.",
     )
     from_file: Annotated[Files, Flag(metavar="FILE")] = Field(
         (), description="Archive that is here already, instead of a download; may be repeated."
@@ -45,7 +47,18 @@ class PreparedGroup(SplitGroup):
     """Data."""
 
     dataset: Annotated[Dataset, Flag(metavar="DATASET", positional=True)] = Field(
-        description="Dataset to prepare: furniture, cub, cars, sop, or a folder of class folders."
+        description="Dataset to prepare: furniture, cub, cars, sop, inshop, or a folder of class "
+        "folders."
+    )
+
+
+class CopiesGroup(BaseModel):
+    """Copies."""
+
+    cache_size: Annotated[AutoSize, Flag(shown="no copies")] = Field(
+        None,
+        description="Shorter side, pixels, of copies to make of larger images, for trainings to "
+        "read: no less than the largest --image-size they will use.",
     )
 
 
@@ -60,7 +73,9 @@ class PreparedFeaturesGroup(BaseModel):
     )
 
 
-class PrepareSettings(PreparedGroup, PreparedFeaturesGroup, MachineGroup, CommandSettings):
+class PrepareSettings(
+    PreparedGroup, CopiesGroup, PreparedFeaturesGroup, MachineGroup, CommandSettings
+):
     """Settings of `ram prepare`."""
 
     table: ClassVar[str] = "prepare"

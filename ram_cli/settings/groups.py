@@ -111,6 +111,9 @@ class HeldBackGroup(SplitGroup):
     val_every: Annotated[PositiveInt, Flag(("val-freq",))] = Field(
         1, description="Epochs between two validations."
     )
+    image_copies: Annotated[bool, Flag(denial="Train on the images themselves.")] = Field(
+        True, description="Train on the copies made by ram prepare --cache-size, if there are any."
+    )
     test_datasets: Annotated[Datasets, Flag(metavar="NAMES")] = Field(
         (), description="Datasets to test on, once, after training."
     )

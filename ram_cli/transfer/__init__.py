@@ -2,9 +2,10 @@
 
 from ram_cli.transfer.check import Expected, Faults, verify
 from ram_cli.transfer.disk import check_room, free_bytes, in_units, writing
-from ram_cli.transfer.fetch import download
+from ram_cli.transfer.fetch import SCHEMES, download
 
 __all__ = [
+    "SCHEMES",
     "Expected",
     "Faults",
     "check_room",

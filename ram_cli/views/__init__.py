@@ -2,7 +2,7 @@
 
 from ram_cli.views.batch import CoupledBatch, CoupledSample, collate_coupled
 from ram_cli.views.coupled import CoupledViews
-from ram_cli.views.decode import decode_image, decode_with_size, image_pixels
+from ram_cli.views.decode import decode_image, decode_with_size, image_pixels, stored_size
 from ram_cli.views.evaluation import (
     EvaluationViews,
     LandmarkViews,
@@ -56,4 +56,5 @@ __all__ = [
     "resize_batch",
     "shape_batches",
     "stack_by_shape",
+    "stored_size",
 ]

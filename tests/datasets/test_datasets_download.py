@@ -17,7 +17,7 @@ from file_server import FileServer, serving
 
 from ram_cli.datasets import DATASETS, Counts, DatasetEntry, load_dataset
 from ram_cli.datasets.download import obtain
-from ram_cli.datasets.registry import RemoteFile
+from ram_cli.datasets.remote import RemoteFile
 from ram_cli.errors import ConfigError, DataError, OutputError
 from ram_cli.progress import SILENT
 from ram_cli.transfer import disk, fetch
@@ -67,6 +67,7 @@ def cars(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         DATASETS["cars"],
         train_val=Counts(3, 6),
         test=Counts(2, 4),
+        hub=(),
         sources=(
             (remote(server, "CARS196.zip", proven=False),),
             tuple(
@@ -276,8 +277,8 @@ def stopped_in(step: str, root: Path, cub: DatasetEntry) -> Iterator[None]:
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from ram_cli.datasets import DATASETS, Counts, download
-from ram_cli.datasets.registry import RemoteFile
+from ram_cli.datasets import DATASETS, Counts, download, unpacking
+from ram_cli.datasets.remote import RemoteFile
 file = RemoteFile(name={file.name!r}, urls={file.urls!r}, size={file.size}, sha256={file.sha256!r})
 entry = replace(DATASETS["cub"], train_val=Counts(4, 8), test=Counts(2, 4), sources=((file,),))
 def die(*words, **more):
@@ -292,7 +293,7 @@ if {step!r} == "unpack":
         die() if count == 5 else write(self, name, content)
     module._Sink.write = some
 else:
-    setattr(download, {step!r}, die)
+    setattr(unpacking, {step!r}, die)
 download.obtain(entry, Path({str(root)!r}))
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -1,5 +1,6 @@
 """CUB, Cars196 and Online Products in their original layouts, and the table that names them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from matlab_writer import cells, structs, text, variable, write_matlab
 from ram_cli.datasets import DATASETS, Counts, load_dataset, parse_name
 from ram_cli.datasets.cars import list_cars
 from ram_cli.datasets.cub import list_cub
+from ram_cli.datasets.listing import Listing
+from ram_cli.datasets.presence import check_open_set
 from ram_cli.datasets.sop import list_sop
 from ram_cli.errors import DataError
+from ram_cli.progress import SILENT
 
 
 def counts(listing: Any) -> dict[str, tuple[int, int]]:
@@ -182,12 +186,12 @@ def test_annotations_of_another_shape_are_refused(
         list_cars(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cub", "cars", "sop"])
+@pytest.mark.parametrize("name", ["cub", "cars", "sop", "inshop"])
 def test_a_dataset_that_is_not_there_says_where_it_belongs(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
         load_dataset(name, tmp_path / "data")
     message = str(caught.value)
-    assert str(tmp_path / "data" / DATASETS[name].folders[0] / DATASETS[name].marker) in message
+    assert str(tmp_path / "data" / DATASETS[name].folders[0] / DATASETS[name].markers[0]) in message
     assert "http" in message
     assert "\n" not in message
 
@@ -221,9 +225,90 @@ def test_the_table_holds_the_published_figures() -> None:
         "cub": (5864, 5924),
         "cars": (8054, 8131),
         "sop": (59551, 60502),
+        "inshop": (25882, 26830),
     }
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert entry.title
         assert entry.licence
         assert entry.content
+
+
+@pytest.mark.parametrize(
+    ("share", "split"), [(0.25, (3, 1, 2)), (0.5, (2, 2, 2)), (0.9, (1, 3, 2))]
+)
+def test_known_datasets_take_another_share_for_validation(
+    cub: Path, monkeypatch: pytest.MonkeyPatch, share: float, split: tuple[int, ...]
+) -> None:
+    expect(monkeypatch, "cub", Counts(4, 8), Counts(2, 4))
+    dataset = load_dataset("cub", cub.parent, val_ratio=share)
+    assert tuple(images.class_count for images in dataset.splits.values()) == split
+    assert dataset.train_val.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_folder_in_an_original_layout_is_recognised(
+    cub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect(monkeypatch, "cub", Counts(4, 8), Counts(2, 4))
+    by_path, by_name = load_dataset(str(cub), cub.parent), load_dataset("cub", cub.parent)
+    assert (by_path.name, by_path.content_hash) == ("cub", by_name.content_hash)
+
+
+def test_a_part_of_an_original_layout_is_used_as_it_is(cub: Path) -> None:
+    said: list[str] = []
+
+    class Listening:
+        task = staticmethod(SILENT.task)
+        note = warn = staticmethod(said.append)
+
+    dataset = load_dataset(str(cub), cub.parent, reporter=Listening())
+    assert (dataset.name, len(dataset.test)) == ("CUB_200_2011", 4)
+    assert any("cannot be compared" in message for message in said)
+
+
+def test_images_txt_alone_makes_no_cub(tmp_path: Path, make_image) -> None:
+    for label in range(4):
+        for number in range(2):
+            make_image(tmp_path / "mine" / f"class {label}" / f"{number}.jpg")
+    (tmp_path / "mine" / "images.txt").write_text("my notes\n")
+    assert load_dataset(str(tmp_path / "mine"), tmp_path).test.class_count == 2
+
+
+def closed_set(root: Path) -> None:
+    """A split of the images of every species, as some people add it to the folder."""
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
+    classes = [paths[place : place + 2] for place in range(0, len(paths), 2)]
+    split = {"train": [[first] for first, _ in classes], "test": [[last] for _, last in classes]}
+    (root / "split.json").write_text(json.dumps(split))
+
+
+def test_a_closed_set_split_is_never_mixed_in(cub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expect(monkeypatch, "cub", Counts(4, 8), Counts(2, 4))
+    before = load_dataset("cub", cub.parent).content_hash
+    closed_set(cub)
+    said: list[str] = []
+
+    class Listening:
+        task = staticmethod(SILENT.task)
+        note = warn = staticmethod(said.append)
+
+    named = load_dataset("cub", cub.parent, reporter=Listening())
+    assert named.content_hash == before
+    assert any("split.json" in message for message in said)
+    with pytest.raises(DataError, match=r"001\.Some_Bird.*train and test"):
+        load_dataset(str(cub), cub.parent)
+
+
+@pytest.mark.parametrize("images", [(5_994, 5_794), (8_144, 8_041)])
+def test_closed_set_splits_are_known_by_their_size(tmp_path: Path, images: tuple[int, int]) -> None:
+    train, test = (
+        [f"{part}/{i}.jpg" for i in range(n)] for part, n in zip("ab", images, strict=True)
+    )
+    half = len(train) // 2
+    listing = Listing(
+        tmp_path,
+        {"train": [("a", train[:half])], "val": [("b", train[half:])], "test": [("c", test)]},
+    )
+    with pytest.raises(DataError, match="closed-set"):
+        check_open_set(listing)
+    check_open_set(replace(listing, splits=listing.splits | {"test": [("c", test[1:])]}))

@@ -9,7 +9,7 @@ import pytest
 from file_server import FileServer, serving
 
 from ram_cli.datasets import DATASETS, Counts, known_names
-from ram_cli.datasets.registry import RemoteFile
+from ram_cli.datasets.remote import RemoteFile
 from ram_cli.transfer import fetch
 
 
