@@ -6,8 +6,9 @@ precision. N is the number of images, D the embedding dimension.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +25,9 @@ from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.prepared import all_images, is_unchanged, prepared_folder
 from ram_cli.views import Fit
 
+Part = Literal["all", "training"]
+"""Which images of a dataset: all, or those of its training and validation classes alone."""
+
 _FORMAT = "2"
 _HASH_DIGITS = 16
 
@@ -39,6 +43,7 @@ class FeatureKey:
         scales: Factors on that size.
         precision: Number format it computed in.
         fit: What it saw of an image.
+        part: Which images.
     """
 
     content: str
@@ -47,6 +52,7 @@ class FeatureKey:
     scales: tuple[float, ...]
     precision: str
     fit: Fit = "crop"
+    part: Part = "all"
 
     @classmethod
     def of(
@@ -72,7 +78,8 @@ class FeatureKey:
         """Name of the file; what it leaves out or cuts short stands inside."""
         scales = "_".join(f"{scale:g}" for scale in self.scales)
         size = f"{self.size}" if self.fit == "crop" else f"{self.size}-{self.fit}"
-        return f"{self.model[:_HASH_DIGITS]}-{size}-{scales}-{self.precision}.safetensors"
+        part = "" if self.part == "all" else f"-{self.part}"
+        return f"{self.model[:_HASH_DIGITS]}-{size}-{scales}-{self.precision}{part}.safetensors"
 
     def metadata(self, vectors: Tensor, images: ImageSet) -> dict[str, str]:
         """What the file says of itself."""
@@ -123,11 +130,15 @@ def teacher_vectors(
     folder = prepared_folder(data_root, dataset) / "features"
     if folder.is_dir():
         key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
-        kept = _read(folder / key.file, key, dataset, reporter)
-        if kept is not None and is_unchanged(dataset, folder.parent, reporter):
-            reporter.note(f"{images.name}: the teacher's vectors are those in {folder / key.file}")
-            rows = {path: row for row, path in enumerate(all_images(dataset).paths)}
-            return kept[[rows[path] for path in images.paths]]
+        for of_part in (key, replace(key, part="training")):
+            path = folder / of_part.file
+            rows = {name: row for row, name in enumerate(_images(dataset, of_part.part).paths)}
+            if not rows.keys() >= set(images.paths):
+                continue
+            kept = _read(path, of_part, dataset, reporter)
+            if kept is not None and is_unchanged(dataset, folder.parent, reporter):
+                reporter.note(f"{images.name}: the teacher's vectors are those in {path}")
+                return kept[[rows[name] for name in images.paths]]
     return embed_images(
         teacher,
         images,
@@ -146,10 +157,11 @@ def keep_vectors(
     *,
     runtime: Runtime,
     fit: Fit = "crop",
+    part: Part = "all",
     workers: int = 0,
     reporter: Reporter = SILENT,
 ) -> Path:
-    """Embed all images of a dataset and keep the vectors, unless they are kept already.
+    """Embed images of a dataset and keep the vectors, unless they are kept already.
 
     Args:
         teacher: The network.
@@ -157,6 +169,7 @@ def keep_vectors(
         data_root: Folder of the datasets.
         runtime: Where and in which precision to compute.
         fit: What the network sees of an image.
+        part: Which images.
         workers: Processes that decode.
         reporter: Told of the progress.
 
@@ -166,12 +179,16 @@ def keep_vectors(
     Raises:
         OutputError: It cannot be written.
     """
-    key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
-    path = prepared_folder(data_root, dataset) / "features" / key.file
-    if _read(path, key, dataset, reporter) is not None:
-        reporter.note(f"the teacher's vectors are kept already: {path}")
-        return path
-    images = all_images(dataset)
+    folder = prepared_folder(data_root, dataset) / "features"
+    whole = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
+    key = replace(whole, part=part)
+    for enough in dict.fromkeys((whole, key)):
+        path = folder / enough.file
+        if _read(path, enough, dataset, reporter) is not None:
+            reporter.note(f"the teacher's vectors are kept already: {path}")
+            return path
+    path = folder / key.file
+    images = _images(dataset, part)
     vectors = embed_images(
         teacher,
         images,
@@ -189,6 +206,10 @@ def keep_vectors(
     return path
 
 
+def _images(dataset: Dataset, part: Part) -> ImageSet:
+    return all_images(dataset) if part == "all" else dataset.train_val
+
+
 def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> Tensor | None:
     """The vectors in a file; None where there is none, or one that must not be used."""
     if not path.is_file():
@@ -199,7 +220,8 @@ def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> 
             vectors: Tensor = opened.get_tensor("vectors")
     except (SafetensorError, OSError):
         metadata, vectors = {}, torch.empty(0)
-    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, all_images(dataset)):
+    images = _images(dataset, key.part)
+    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, images):
         return vectors
     reporter.warn(f"{path} is damaged or of other images or another model, and is not used")
     return None
