@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ram_cli.errors import ConfigError, Interrupted
+from ram_cli.errors import ConfigError, Interrupted, TrainingError
 from ram_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def _run(
     except KeyboardInterrupt:
         raise Interrupted("stopped on request") from None
     show(report, as_json=as_json, reporter=reporter)
+    if failure := getattr(report, "failure", ""):
+        raise TrainingError(failure)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ram_cli.cli.console import Report
     from ram_cli.progress import Reporter
     from ram_cli.settings import (
+        CompareSettings,
         DemoSettings,
         DistillSettings,
         DownloadSettings,
@@ -67,6 +68,13 @@ def tune(settings: "TuneSettings", reporter: "Reporter") -> "Report":
     return run_tune(settings, reporter)
 
 
+def compare(settings: "CompareSettings", reporter: "Reporter") -> "Report":
+    """Train several methods with one budget, and say which is best."""
+    from ram_cli.recipes.compare import run_compare
+
+    return run_compare(settings, reporter)
+
+
 def test(settings: "TestSettings", reporter: "Reporter") -> "Report":
     """Measure retrieval by one network, or by a student and a teacher."""
     from ram_cli.recipes.test import run_test
@@ -102,6 +110,7 @@ COMMANDS: dict[str, Body] = {
     "train": train,
     "distill": distill,
     "tune": tune,
+    "compare": compare,
     "test": test,
     "export": export,
     "info": info,

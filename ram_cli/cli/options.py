@@ -141,7 +141,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return ""
     if isinstance(value, tuple):
-        return ",".join(f"{item:g}" for item in value)
+        return ",".join(item if isinstance(item, str) else f"{item:g}" for item in value)
     if value is None:
         return "auto" if takes_auto(field) else ""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -119,6 +119,12 @@ class Comparison:
             cost=self.cost(query),
         )
 
+    def forget(self, side: Side) -> None:
+        """Drop what is kept of a network that is not needed any more; another may take its id."""
+        known = id(side.model)
+        self._vectors = {key: found for key, found in self._vectors.items() if key[0] != known}
+        self._costs = {key: found for key, found in self._costs.items() if key[0] != known}
+
     def cost(self, side: Side) -> QueryCost:
         """Cost of one query."""
         key = (id(side.model), side.size)

@@ -94,15 +94,23 @@ def open_run(settings: TrainingSettings, network: str) -> Iterator[RunFolder]:
         yield run
 
 
-def _check_as_begun(settings: TrainingSettings, run: RunFolder) -> None:
-    """Refuse what would make a run end as neither its old nor its new settings say."""
+def changed_settings(settings: TrainingSettings, run: RunFolder) -> dict[str, tuple[Any, Any]]:
+    """What a run began with and what is said now, by setting, where they must not differ and do."""
     began = tomllib.loads(run.config.read_text("utf-8")).get(settings.table, {})
     now = tomllib.loads(settings.to_toml())[settings.table]
-    faults = [
-        f"{name}: {now[name]} here, but {run.path} began with {began[name]}. Leave it as it was, "
-        f"or start a new run with --config {run.config}."
+    return {
+        name: (began[name], now[name])
         for name in now
         if name in began and name not in MAY_CHANGE and now[name] != began[name]
+    }
+
+
+def _check_as_begun(settings: TrainingSettings, run: RunFolder) -> None:
+    """Refuse what would make a run end as neither its old nor its new settings say."""
+    faults = [
+        f"{name}: {now} here, but {run.path} began with {began}. Leave it as it was, "
+        f"or start a new run with --config {run.config}."
+        for name, (began, now) in changed_settings(settings, run).items()
     ]
     if settings.output not in (None, run.path):
         faults.append(f"output: {run.path} goes on in its own folder. Leave --output out.")

@@ -2,6 +2,7 @@
 
 from ram_cli.settings.base import CommandSettings, unknown_variables
 from ram_cli.settings.choices import (
+    BudgetName,
     CommandName,
     DatasetName,
     ListingName,
@@ -18,6 +19,7 @@ from ram_cli.settings.choices import (
 )
 from ram_cli.settings.commands import (
     SETTINGS,
+    CompareSettings,
     DemoSettings,
     DistillSettings,
     ExportSettings,
@@ -46,8 +48,10 @@ __all__ = [
     "MOVED_FLAGS",
     "PRESETS",
     "SETTINGS",
+    "BudgetName",
     "CommandName",
     "CommandSettings",
+    "CompareSettings",
     "DatasetName",
     "DemoSettings",
     "DistillSettings",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -106,6 +106,20 @@ class CommandSettings(BaseSettings):
         if faults:
             raise ConfigError(faults)
         return loaded
+
+    @classmethod
+    def settled(cls, values: Mapping[str, Any]) -> Self:
+        """Judge values that are all there is: no variable, file or preset adds to them.
+
+        Raises:
+            ConfigError: Something cannot be used; one line per fault.
+        """
+        settled = cls.__new__(cls)
+        try:
+            BaseModel.__init__(settled, **values)
+        except ValidationError as error:
+            raise ConfigError(describe(error, cls, values)) from error
+        return settled
 
     def to_toml(self) -> str:
         """Return the resolved values as a settings file: `--config` on it repeats the run.

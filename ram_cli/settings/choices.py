@@ -10,7 +10,17 @@ from pydantic import BeforeValidator
 from ram_cli.settings.published import PUBLISHED_NAMES
 
 CommandName = Literal[
-    "demo", "download", "prepare", "train", "distill", "tune", "test", "export", "info", "list"
+    "demo",
+    "download",
+    "prepare",
+    "train",
+    "distill",
+    "tune",
+    "compare",
+    "test",
+    "export",
+    "info",
+    "list",
 ]
 """Commands, and the tables of a settings file."""
 
@@ -55,6 +65,7 @@ MethodName = Literal[
 ]
 MiningName = Literal["pool", "batch", "hard", "random"]
 NegativesName = Literal["hard", "random"]
+BudgetName = Literal["images", "steps"]
 FitName = Literal["crop", "whole"]
 ProjectionStartName = Literal["whitening", "random"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -85,6 +96,7 @@ Loss = Annotated[LossName, Mode]
 Method = Annotated[MethodName, Mode]
 Mining = Annotated[MiningName, Folded]
 Negatives = Annotated[NegativesName, Folded]
+Budget = Annotated[BudgetName, Folded]
 Fit = Annotated[FitName, Folded]
 ProjectionStart = Annotated[ProjectionStartName, Folded]
 Optimizer = Annotated[OptimizerName, Folded]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from ram_cli.settings.base import CommandSettings
 from ram_cli.settings.choices import Listing, Split
+from ram_cli.settings.compare import CompareGroup
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
 from ram_cli.settings.distillation import CoupledGroup, DistillationGroup, TuplesGroup
 from ram_cli.settings.fields import (
@@ -25,6 +26,7 @@ from ram_cli.settings.groups import (
     DataGroup,
     DistillDataGroup,
     DistillNetworksGroup,
+    LogGroup,
     MachineGroup,
     MetricLearningGroup,
     OptimisationGroup,
@@ -113,6 +115,24 @@ class TuneSettings(TuningGroup, DistillSettings):
 
     table: ClassVar[str] = "tune"
     below: ClassVar[str] = "distill"
+
+
+class CompareSettings(
+    CompareGroup,
+    DistillNetworksGroup,
+    DistillDataGroup,
+    CoupledGroup,
+    TuplesGroup,
+    SpacesGroup,
+    OptimisationGroup,
+    LogGroup,
+    MachineGroup,
+    CommandSettings,
+):
+    """Settings of `ram compare`."""
+
+    table: ClassVar[str] = "compare"
+    preset_fields: ClassVar[frozenset[str]] = DistillSettings.preset_fields - {"method"}
 
 
 class EvaluationNetworksGroup(BaseModel):
@@ -263,6 +283,7 @@ SETTINGS: dict[str, type[CommandSettings]] = {
         TrainSettings,
         DistillSettings,
         TuneSettings,
+        CompareSettings,
         TestSettings,
         ExportSettings,
         InfoSettings,

@@ -57,15 +57,9 @@ class SeedGroup(BaseModel):
     )
 
 
-class RunGroup(SeedGroup):
+class LogGroup(BaseModel):
     """Run."""
 
-    output: Annotated[FolderPath | None, Flag(("directory",), shown="a new one under runs/")] = (
-        Field(None, description="Folder of the run.", exclude=True)
-    )
-    resume: Annotated[
-        FolderPath | None, Flag(("resume-student",), metavar="RUN", bare="newest")
-    ] = Field(None, description="Run folder to go on with; alone, the newest run.", exclude=True)
     log_every: Annotated[PositiveInt, Flag(("print-freq",))] = Field(
         10, description="Steps between two lines of the log; an epoch ends with one."
     )
@@ -79,6 +73,17 @@ class RunGroup(SeedGroup):
     checkpoint_minutes: PositiveFloat = Field(
         5.0, description="Minutes between two checkpoints inside an epoch."
     )
+
+
+class RunGroup(SeedGroup, LogGroup):
+    """Run."""
+
+    output: Annotated[FolderPath | None, Flag(("directory",), shown="a new one under runs/")] = (
+        Field(None, description="Folder of the run.", exclude=True)
+    )
+    resume: Annotated[
+        FolderPath | None, Flag(("resume-student",), metavar="RUN", bare="newest")
+    ] = Field(None, description="Run folder to go on with; alone, the newest run.", exclude=True)
 
 
 class SplitGroup(BaseModel):

@@ -50,6 +50,12 @@ EXAMPLES = {
         "lambda_ss_range": (0, 1),
         "prune": False,
     },
+    "compare": {
+        "teacher": "t",
+        "methods": "CSD,ts_aug,wide",
+        "seeds": "1,7",
+        "set": ["wide.method=csd,wide.neighbours=99", "csd.views=4"],
+    },
     "test": {
         "teacher": "t",
         "asym": True,
