@@ -134,6 +134,8 @@ def _open_study(settings: TuneSettings, dataset: Dataset, hashes: Mapping[str, s
     ]
     if faults:
         raise ConfigError(faults)
+    if not study.records():  # a start that failed may have left other settings behind
+        write_text(RunFolder(folder).config, _shown(settings))
     return study
 
 
@@ -151,14 +153,17 @@ def _claim(folder: Path, settings: TuneSettings) -> None:
     run = RunFolder(folder)
     if not run.config.exists():
         run.check_free()
-        # Whoever may read the folder should not learn the password of a database.
-        secret = settings.storage is not None and has_password(settings.storage)
-        shown = settings.model_copy(update={"storage": None}) if secret else settings
-        write_text(run.config, shown.to_toml())
+        write_text(run.config, _shown(settings))
     elif settings.table not in tomllib.loads(run.config.read_text("utf-8")):
         raise OutputError(f"{folder} holds a run that is no study. Choose another --output.")
     elif settings.storage is None and (folder / TRIALS).is_dir() and not _has_journal(folder):
         raise OutputError(f"the study in {folder} is kept in a database. Name it with --storage.")
+
+
+def _shown(settings: TuneSettings) -> str:
+    """The settings as TOML; who may read the folder should not learn a database's password."""
+    secret = settings.storage is not None and has_password(settings.storage)
+    return (settings.model_copy(update={"storage": None}) if secret else settings).to_toml()
 
 
 def _has_journal(folder: Path) -> bool:

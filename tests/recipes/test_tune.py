@@ -223,9 +223,14 @@ def test_a_database_is_named_again_or_read_from_the_settings(words, made, call):
     code, _, err = call("tune", "--resume", "study", "--trials", "5")
     assert code == 0, err
     assert len(made) == 5
-    code, _, err = call(*words, "--storage", "sqlite:///no/such/folder.db", "--output", "new")
+    nowhere = ["--storage", "sqlite:///no/such/folder.db"]
+    code, _, err = call(*words, *nowhere, "--trials", "1", "--output", "new")
     assert code == 1
     assert "no/such/folder.db" in err
+    assert call(*words, "--trials", "1", "--views", "3", "--output", "new")[0] == 0
+    told = tomllib.loads(Path("new/config.toml").read_text())["tune"]
+    assert told["views"] == 3
+    assert "storage" not in told
 
 
 def test_settings_of_distill_serve_and_those_of_tune_come_first(words, made, call):
