@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ram_cli.settings.choices import CommandName
-from ram_cli.settings.fields import choices_of, flag_of
+from ram_cli.settings.fields import Repeated, choices_of, flag_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -53,6 +53,8 @@ def _line(
     if not detail["loc"]:
         return _reason(detail)
     name, value = str(detail["loc"][0]), detail["input"]
+    if isinstance(value, Repeated):
+        value = ",".join(value)  # as it was typed
     field = settings.model_fields.get(name)
     if field is None:
         return _stray(name, settings)

@@ -138,7 +138,7 @@ def test_all_trials_failed(words, call, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--lr-range", "2e-4,1e-4"], "reversed"),
+        (["--lr-range", "2e-4,1e-4"], "'2e-4,1e-4' is reversed"),
         (["--lr-range", "0,1e-4"], "greater than 0"),
         (["--lr-range", "1e-4"], "two numbers"),
         (["--lambda-ts-range=-1,1"], "greater than or equal to 0"),
