@@ -130,8 +130,14 @@ def _evaluations(facts: CardFacts) -> list[EvalResult]:
             metric_value=round(value, 2),
         )
         for row in facts.results.rows
+        if _is_its_own(row, facts)
         for kind, name, value in _metrics(row)
     ]
+
+
+def _is_its_own(row: Mapping[str, Any], facts: CardFacts) -> bool:
+    """Whether a row has this model's queries; those of a teacher are shown beside a student's."""
+    return not facts.record.get("teacher") or row.get("query") == "student"
 
 
 def _metrics(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:

@@ -199,8 +199,17 @@ def _record(source: str) -> dict[str, Any]:
 
 
 def _results(source: str, model: Embedder) -> Results:
+    """Results kept with a model; one that is nobody's student is not called so."""
     known = model_hash(model)
-    return read_results(Path(source), known) if is_model_folder(source) else Results(known)
+    if not is_model_folder(source):
+        return Results(known)
+    results = read_results(Path(source), known)
+    if teacher_record(source):
+        return results
+    rows = [
+        row | {"label": str(row.get("label")).replace("student ", "model ")} for row in results.rows
+    ]
+    return replace(results, rows=rows)
 
 
 def _picture(source: str, model: Embedder) -> Path:

@@ -50,6 +50,12 @@ def keep_results(
     credits = image_credits(shown[0][2]) if shown else []
     if shown:
         table = rows_table("test", [row for *_, row in shown])
-        write_pictures(None, comparison, shown, table, png=folder / PICTURE_FILE)
+        write_pictures(None, comparison, _pictured(shown), table, png=folder / PICTURE_FILE)
     results = read_results(folder, model_hash(folder))
     save_results(folder, results.with_rows([row.to_json() | about for row in rows], credits))
+
+
+def _pictured(shown: Sequence[Shown]) -> Sequence[Shown]:
+    """Small queries in the teacher's gallery, where they were searched for: before and after."""
+    small = [one for one in shown if one[3].query_size < one[3].gallery_size]
+    return small or shown
