@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ram_cli.engine.inference import Embed
 from ram_cli.engine.objective import EpochState
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import PlainViews, ShapedBatch, collate_shaped, embed_shaped
-from ram_cli.models import Embedder
 from ram_cli.views import (
     CoupledBatch,
     CoupledViews,
@@ -39,7 +39,8 @@ class CoupledObjective:
 
     Args:
         images: Training images; labels are not looked at.
-        teacher: Fixed network, in eval mode on the runtime's device.
+        teacher: Fixed network, in eval mode on the runtime's device, or as `fast_inference` gives
+            it.
         student_spec: Input of the student; its size is that of the student's views.
         teacher_spec: Input of the teacher.
         function: Loss of `[B, K, D]` student and teacher vectors, returning its parts.
@@ -58,7 +59,7 @@ class CoupledObjective:
     def __init__(
         self,
         images: "ImageSet",
-        teacher: Embedder,
+        teacher: Embed,
         student_spec: InputSpec,
         teacher_spec: InputSpec,
         function: LossFunction,

@@ -2,8 +2,9 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from accelerate import Accelerator
@@ -12,6 +13,8 @@ from accelerate.state import AcceleratorState, GradientState
 from ram_cli.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Engine = Literal["torch", "onnxruntime", "auto"]
+"""What runs networks that are not trained; "auto" is ONNX Runtime for long work, else torch."""
 
 _DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -23,10 +26,11 @@ _ACCELERATE_NAMES: dict[str, str] = {"fp32": "no", "bf16": "bf16", "fp16": "fp16
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A device and the number format of its matrix products."""
+    """A device, the number format of its matrix products, and what runs frozen networks."""
 
     device: torch.device
     precision: Precision
+    engine: Engine = "torch"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -44,22 +48,31 @@ class Runtime:
             name = f"{name} ({torch.cuda.get_device_name(self.device)})"
         elif self.device.type == "cpu":
             name = f"cpu ({torch.get_num_threads()} threads)"
-        return f"{name}, {self.precision}"
+        suffix = {"torch": "", "auto": ", long embedding by ONNX Runtime"}
+        return f"{name}, {self.precision}{suffix.get(self.engine, ', embedding by ONNX Runtime')}"
 
 
-def resolve_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
-    """Turn names into a device and a precision that this machine really has.
+def resolve_runtime(device: str = "auto", precision: str = "auto", engine: str = "auto") -> Runtime:
+    """Turn names into a device, a precision and an engine that this machine really has.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; auto prefers cuda, then mps.
         precision: `auto`, `fp32`, `bf16` or `fp16`; auto takes bf16 where the hardware has it,
             fp16 on older CUDA devices, else fp32.
+        engine: `auto`, `torch` or `onnxruntime`; auto takes ONNX Runtime for long work in fp32 on
+            a CPU where it is installed.
 
     Raises:
-        ConfigError: The machine has no such device, or the device no such format.
+        ConfigError: The machine has no such device or engine, or the device no such format.
     """
     chosen = _device(device)
-    return Runtime(chosen, _precision(precision, chosen))
+    arithmetic = _precision(precision, chosen)
+    return Runtime(chosen, arithmetic, _engine(engine, chosen, arithmetic))
+
+
+def onnxruntime_installed() -> bool:
+    """Whether networks can be handed over to ONNX Runtime; says nothing about one network."""
+    return all(find_spec(package) is not None for package in ("onnx", "onnxruntime"))
 
 
 def make_accelerator(
@@ -121,6 +134,19 @@ def _precision(name: str, device: torch.device) -> Precision:
         raise ConfigError("precision: this GPU has no bf16. Use fp16 or fp32.")
     if name not in _DTYPES:
         raise ConfigError(f"precision: {name!r} is none of auto, {', '.join(_DTYPES)}.")
+    return name  # type: ignore[return-value]
+
+
+def _engine(name: str, device: torch.device, precision: Precision) -> Engine:
+    fits = device.type == "cpu" and precision == "fp32"
+    if name == "auto":
+        return "auto" if fits and onnxruntime_installed() else "torch"
+    if name == "onnxruntime" and not fits:
+        raise ConfigError("engine: onnxruntime is for fp32 on a CPU. Use --engine torch.")
+    if name == "onnxruntime" and not onnxruntime_installed():
+        raise ConfigError('engine: no ONNX Runtime here. Run: pip install "ram-cli[fast]"')
+    if name not in get_args(Engine):
+        raise ConfigError(f"engine: {name!r} is none of {', '.join(get_args(Engine))}.")
     return name  # type: ignore[return-value]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ram_cli.datasets import ImageSet
+from ram_cli.engine.inference import Embed, fast_inference
 from ram_cli.engine.interrupt import ignore_interrupts
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import ShapedItem, collate_shaped
@@ -85,11 +86,30 @@ def embed_images(
     training = model.training
     place(model, runtime).eval()
     try:
+        # A network is handed over at one size: that of the crops.
+        embed = (
+            fast_inference(
+                model,
+                runtime,
+                size=spec.size,
+                images=len(images),
+                pooled=pooled,
+                reporter=reporter,
+            )
+            if fit == "crop" and tuple(scales) == SINGLE_SCALE
+            else None
+        )
         with reporter.task(description, len(images)) as task:
             for batch in loader:
                 for places, views in zip(batch.places, batch.views, strict=True):
                     vectors[batch.images[places]] = embed_batch(
-                        model, views, spec, runtime=runtime, scales=scales, pooled=pooled
+                        model,
+                        views,
+                        spec,
+                        runtime=runtime,
+                        scales=scales,
+                        pooled=pooled,
+                        embed=embed,
                     )
                 task.advance(len(batch.images))
     finally:
@@ -133,6 +153,7 @@ def embed_batch(
     runtime: Runtime,
     scales: Sequence[float] = SINGLE_SCALE,
     pooled: bool = False,
+    embed: Embed | None = None,
 ) -> Tensor:
     """Embed one batch of views.
 
@@ -146,11 +167,13 @@ def embed_batch(
         runtime: Where and in which precision to compute.
         scales: Factors on S.
         pooled: Stop before the projection.
+        embed: The network as `fast_inference` gives it; None for the model itself.
 
     Returns:
         Unit vectors `[B, D]`, float32, on the CPU.
     """
-    embed = model.pool if pooled else model
+    if embed is None:
+        embed = model.pool if pooled else model
     # Not inference mode: a network may be trained on afterwards and must own plain tensors.
     with torch.no_grad(), runtime.autocast(), _fast_convolutions(runtime):
         inputs = normalise(views.to(runtime.device, non_blocking=True), spec)

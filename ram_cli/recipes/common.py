@@ -45,6 +45,11 @@ class MachineSettings(Protocol):
         """Name of a number format."""
         ...
 
+    @property
+    def engine(self) -> str:
+        """Name of what runs networks that do not train."""
+        ...
+
 
 class SplitSettings(Protocol):
     """Settings that say how a dataset is found and split."""
@@ -77,7 +82,7 @@ class SplitSettings(Protocol):
 
 def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
     """Choose device and precision, and say which."""
-    runtime = resolve_runtime(settings.device, settings.precision)
+    runtime = resolve_runtime(settings.device, settings.precision, settings.engine)
     reporter.note(f"computing on {runtime.describe()}")
     return runtime
 

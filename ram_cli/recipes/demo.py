@@ -163,6 +163,7 @@ def _train_settings(settings: DemoSettings, data: Path) -> TrainSettings:
         seed=settings.seed,
         device=settings.device,
         precision=settings.precision,
+        engine=settings.engine,
         workers=settings.workers,
     )
 
@@ -195,6 +196,7 @@ def _distill_student(settings: DemoSettings, data: Path, teacher: Path, reporter
             seed=settings.seed,
             device=settings.device,
             precision=settings.precision,
+            engine=settings.engine,
             workers=settings.workers,
         )
         run_distill(_in_folder(distillation, run), reporter)

@@ -17,6 +17,7 @@ from ram_cli.engine import (
     TupleSource,
     VectorsObjective,
 )
+from ram_cli.engine.inference import fast_inference
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS, MethodEntry, MethodKind
@@ -137,17 +138,24 @@ def build_objective(distillation: Distillation) -> Objective:
 
 
 def _coupled(given: Distillation, function: LossFunction | None = None) -> Objective:
-    settings = given.settings
+    settings, per_epoch = given.settings, given.settings.images_per_epoch
+    teacher = fast_inference(
+        given.teacher,
+        given.runtime,
+        size=given.teacher.spec.size,
+        images=settings.epochs * min(len(given.images), per_epoch) * given.views,
+        reporter=given.reporter,
+    )
     return CoupledObjective(
         given.shown,
-        given.teacher,
+        teacher,
         given.student.spec,
         given.teacher.spec,
         function or given.method.function,
         given.weights,
         views=given.views,
         batch_size=settings.batch_size,
-        images_per_epoch=settings.images_per_epoch,
+        images_per_epoch=per_epoch,
         mixup_alpha=settings.mixup_alpha,
         seed=settings.seed,
         runtime=given.runtime,

@@ -56,6 +56,7 @@ MAY_CHANGE = PLACE_FIELDS | {
     "weights",
     "test_datasets",
     "precision",
+    "engine",
     "log_every",
     "log_with",
     "comment",

@@ -20,6 +20,7 @@ from ram_cli.settings.choices import (
     Mining,
     Optimizer,
     Pooling,
+    Engine,
     Precision,
     ProjectionStart,
     Scheduler,
@@ -46,6 +47,7 @@ class MachineGroup(BaseModel):
         "auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps."
     )
     precision: Precision = Field("auto", description="Arithmetic of the networks.")
+    engine: Engine = Field("auto", description="What runs networks that do not train.")
     workers: AutoCount = Field(None, description="Processes that decode images; 0 = none.")
 
 

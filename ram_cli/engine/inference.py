@@ -1,0 +1,143 @@
+"""Networks that are not trained, by ONNX Runtime: on a CPU it fuses what torch runs layer by layer.
+
+Letters: B images in a batch, S side of their square in pixels, D embedding dimension.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ram_cli.engine.runtime import Runtime
+from ram_cli.models import Embedder
+from ram_cli.progress import SILENT, Reporter
+
+Embed = Callable[[Tensor], Tensor]
+"""Normalised images float32 `[B, 3, S, S]` → unit vectors `[B, D]`; called outside autograd."""
+
+TOLERANCE = 1e-4
+"""Largest difference from torch's unit vectors; what is measured lies near 1e-6."""
+WORTH_PIXELS = 256 * 224 * 224
+"""Pixels of input from which on handing a network over costs less than it saves."""
+
+_CHUNK_PIXELS = 16 * 224 * 224
+"""Pixels of input that go through at once: more leaves the caches, fewer leaves cores idle."""
+_PROBE_IMAGES = 3
+
+
+def fast_inference(
+    model: Embedder,
+    runtime: Runtime,
+    *,
+    size: int,
+    images: int,
+    pooled: bool = False,
+    reporter: Reporter = SILENT,
+) -> Embed:
+    """The same function as `model`, by the faster of torch and ONNX Runtime.
+
+    Which one follows from `runtime.engine` and the amount of work, never from a measurement: the
+    same command takes the same kernels again. Weights are copied; later changes do not count.
+    ONNX Runtime is taken only if its vectors are those of torch, see `TOLERANCE`.
+
+    Args:
+        model: In eval mode on the runtime's device.
+        runtime: Where and how to compute.
+        size: S, the only one that the result takes.
+        images: How many will be embedded.
+        pooled: Stop before the projection.
+        reporter: Told if the network has to stay with torch.
+
+    Returns:
+        A function of normalised images; `model` itself, or its `pool`, where torch is the choice.
+
+    Raises:
+        ModelError: The network takes no images of that size.
+    """
+    plain: Embed = model.pool if pooled else model
+    worth = images * size * size >= WORTH_PIXELS
+    if runtime.engine == "torch" or (runtime.engine == "auto" and not worth):
+        return plain
+    probe = torch.randn(_PROBE_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = plain(probe)
+    try:
+        fast = OnnxNetwork(_Pooled(model) if pooled else model, size)
+        difference = float((fast(probe) - expected).abs().max())
+        obstacle = f"its vectors differ by {difference:.1g}"
+    except Exception as error:  # noqa: BLE001 - whatever stops another library, torch computes
+        difference = math.inf
+        obstacle = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if difference <= TOLERANCE:
+        return fast
+    reporter.note(
+        f"{model.config.backbone} stays with torch: ONNX Runtime cannot run it: {obstacle}"
+    )
+    return plain
+
+
+class OnnxNetwork:
+    """A network of one input and one output, handed over to ONNX Runtime in float32.
+
+    Args:
+        network: In eval mode on the CPU.
+        size: S.
+    """
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors, which are raised as well
+        # Threads that wait in a loop would take the cores from decoding and from the student.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session: Any = onnxruntime.InferenceSession(
+            _exported(network, size), options, providers=["CPUExecutionProvider"]
+        )
+        self._chunk = max(1, _CHUNK_PIXELS // (size * size))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`[B, 3, S, S]` → `[B, D]`."""
+        parts = [
+            self._session.run(None, {"images": chunk.contiguous().numpy()})[0]
+            for chunk in images.split(self._chunk)
+        ]
+        return torch.cat([torch.from_numpy(part) for part in parts])
+
+
+class _Pooled(nn.Module):
+    """A network that ends before its projection."""
+
+    def __init__(self, model: Embedder) -> None:
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.pool(images)
+
+
+def _exported(network: nn.Module, size: int) -> bytes:
+    """The network as ONNX, for batches of any length.
+
+    By tracing, which takes a second or two where the exporter on `torch.export` takes ten to
+    twenty; what a trace may get wrong, the comparison with torch finds.
+    """
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # on values that a trace takes for constant; see above
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, size, size),),
+            buffer,
+            input_names=["images"],
+            output_names=["vectors"],
+            dynamic_axes={"images": {0: "batch"}, "vectors": {0: "batch"}},
+            dynamo=False,
+        )
+    return buffer.getvalue()
