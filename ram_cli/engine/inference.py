@@ -7,7 +7,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,14 @@ WORTH_PIXELS = 256 * 224 * 224
 _CHUNK_PIXELS = 16 * 224 * 224
 """Pixels of input that go through at once: more leaves the caches, fewer leaves cores idle."""
 _PROBE_IMAGES = 3
+
+
+def chosen_engine(runtime: Runtime, *, size: int, images: int) -> Literal["torch", "onnxruntime"]:
+    """What `fast_inference` takes, unless the network turns out to need torch."""
+    worth = images * size * size >= WORTH_PIXELS
+    if runtime.engine == "torch" or (runtime.engine == "auto" and not worth):
+        return "torch"
+    return "onnxruntime"
 
 
 def fast_inference(
@@ -59,8 +67,7 @@ def fast_inference(
         ModelError: The network takes no images of that size.
     """
     plain: Embed = model.pool if pooled else model
-    worth = images * size * size >= WORTH_PIXELS
-    if runtime.engine == "torch" or (runtime.engine == "auto" and not worth):
+    if chosen_engine(runtime, size=size, images=images) == "torch":
         return plain
     probe = torch.randn(_PROBE_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -105,7 +112,7 @@ class OnnxNetwork:
         """`[B, 3, S, S]` → `[B, D]`."""
         parts = [
             self._session.run(None, {"images": chunk.contiguous().numpy()})[0]
-            for chunk in images.split(self._chunk)
+            for chunk in torch.split(images, self._chunk)
         ]
         return torch.cat([torch.from_numpy(part) for part in parts])
 
@@ -128,7 +135,7 @@ def _exported(network: nn.Module, size: int) -> bytes:
     By tracing, which takes a second or two where the exporter on `torch.export` takes ten to
     twenty; what a trace may get wrong, the comparison with torch finds.
     """
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # which torch takes here, though its signature does not say so
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # on values that a trace takes for constant; see above
         torch.onnx.export(
@@ -140,4 +147,5 @@ def _exported(network: nn.Module, size: int) -> bytes:
             dynamic_axes={"images": {0: "batch"}, "vectors": {0: "batch"}},
             dynamo=False,
         )
-    return buffer.getvalue()
+    exported: bytes = buffer.getvalue()
+    return exported

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ram_cli.datasets import ImageSet
-from ram_cli.engine.inference import Embed, fast_inference
+from ram_cli.engine.inference import Embed, chosen_engine, fast_inference
 from ram_cli.engine.interrupt import ignore_interrupts
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import ShapedItem, collate_shaped
@@ -96,7 +96,7 @@ def embed_images(
                 pooled=pooled,
                 reporter=reporter,
             )
-            if fit == "crop" and tuple(scales) == SINGLE_SCALE
+            if _one_size(fit, scales)
             else None
         )
         with reporter.task(description, len(images)) as task:
@@ -120,6 +120,23 @@ def embed_images(
             "Use --precision fp32, or another model."
         )
     return vectors
+
+
+def arithmetic(
+    runtime: Runtime, *, images: int, size: int, scales: Sequence[float], fit: Fit
+) -> str:
+    """Number format of `embed_images`, and what runs the network if not torch: for keys of vectors.
+
+    Vectors of one network by two engines differ in their last bits.
+    """
+    if not _one_size(fit, scales):
+        return runtime.precision
+    engine = chosen_engine(runtime, size=size, images=images)
+    return runtime.precision if engine == "torch" else f"{runtime.precision}-{engine}"
+
+
+def _one_size(fit: Fit, scales: Sequence[float]) -> bool:
+    return fit == "crop" and tuple(scales) == SINGLE_SCALE
 
 
 class _IndexedViews(Dataset[ShapedItem]):

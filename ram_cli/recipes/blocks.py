@@ -18,7 +18,7 @@ from torch import Tensor
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
 from ram_cli.errors import OutputError, UnreadableImageError
-from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
+from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import model_hash
 from ram_cli.progress import SILENT, Reporter
@@ -79,7 +79,16 @@ class VectorBlocks:
             yield self._block(side, part, f"{title}, {number + 1}/{count}" if count > 1 else title)
 
     def _block(self, side: Side, images: ImageSet, description: str) -> Tensor:
-        wanted = self.key(side) | {"images": images_hash(images)}
+        wanted = self.key(side) | {
+            "images": images_hash(images),
+            "precision": arithmetic(
+                self.runtime,
+                images=len(images),
+                size=side.size,
+                scales=self.scales,
+                fit=self.fit,
+            ),
+        }
         path = self.folder(side) / f"{wanted['images'][:_DIGITS]}.safetensors"
         kept = _read(path, wanted)
         if kept is not None and kept.shape == (len(images), side.model.dimension):

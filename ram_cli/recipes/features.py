@@ -18,7 +18,7 @@ from torch import Tensor
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Runtime
 from ram_cli.errors import OutputError
-from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
+from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import Embedder, model_hash
 from ram_cli.progress import SILENT, Reporter
@@ -41,7 +41,7 @@ class FeatureKey:
         model: Content hash of the network.
         size: Side of its input in pixels.
         scales: Factors on that size.
-        precision: Number format it computed in.
+        precision: Number format it computed in, and what ran it if not torch.
         fit: What it saw of an image.
         part: Which images.
     """
@@ -69,7 +69,13 @@ class FeatureKey:
             model_hash(model),
             model.spec.size,
             tuple(scales),
-            runtime.precision,
+            arithmetic(
+                runtime,
+                images=sum(map(len, dataset.splits.values())),
+                size=model.spec.size,
+                scales=scales,
+                fit=fit,
+            ),
             fit,
         )
 

@@ -143,7 +143,7 @@ def _coupled(given: Distillation, function: LossFunction | None = None) -> Objec
         given.teacher,
         given.runtime,
         size=given.teacher.spec.size,
-        images=settings.epochs * min(len(given.images), per_epoch) * given.views,
+        images=settings.epochs * min(len(given.shown), per_epoch) * given.views,
         reporter=given.reporter,
     )
     return CoupledObjective(

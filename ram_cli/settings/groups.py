@@ -14,13 +14,13 @@ from pydantic import (
 )
 
 from ram_cli.settings.choices import (
+    Engine,
     Fit,
     Logger,
     Loss,
     Mining,
     Optimizer,
     Pooling,
-    Engine,
     Precision,
     ProjectionStart,
     Scheduler,

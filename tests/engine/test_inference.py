@@ -36,10 +36,13 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ("backbone", "size"),
-    [("timm:test_efficientnet", 64), ("timm:test_resnet", 96), ("timm:test_vit", 160)],
+    ("backbone", "size", "pooled"),
+    [
+        ("timm:test_efficientnet", 64, True),
+        ("timm:test_resnet", 96, False),
+        ("timm:test_vit", 160, False),
+    ],
 )
-@pytest.mark.parametrize("pooled", [False, True])
 def test_vectors_are_those_of_torch(backbone, size, pooled, monkeypatch):
     torch.manual_seed(1)
     model = build_embedder(backbone, pretrained=False, dimension=16, input_size=size)

@@ -41,6 +41,8 @@ def _settings(command: str, folder: Path, **more):
         return TrainSettings.model_construct(
             backbone="timm:test_resnet", pretrained=False, whitening=16, negatives=2, **common
         )
+    if command == "onnxruntime":
+        common["engine"] = command
     teacher = str(folder / "teacher")
     if command == "tuples":
         common |= {"method": "contrastive", "negatives": 2, "fit": "whole"}
@@ -97,15 +99,17 @@ def context():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "distill", "tuples"])
+@pytest.mark.parametrize("command", ["train", "distill", "tuples", "onnxruntime"])
 def test_killed_and_resumed_run_equals_an_uninterrupted_one(command, folder, context, tmp_path):
+    if command == "onnxruntime":
+        pytest.importorskip(command)
     calm, hunted = tmp_path / "calm", tmp_path / "hunted"
     process = _start(context, command, folder, calm)
     process.join()
     assert process.exitcode == 0
     chance = random.Random(7)
     kills = runs = 0
-    while kills < (KILLS // 2 if command == "tuples" else KILLS):
+    while kills < (KILLS // 2 if command in {"tuples", "onnxruntime"} else KILLS):
         process = _start(context, command, folder, hunted)
         if _killed_on_its_way(process, hunted, chance):
             kills += 1

@@ -107,7 +107,9 @@ def test_distillation_finds_the_vectors_by_itself(call, images, teacher, embedde
         assert torch.allclose(value, second[name], atol=1e-4), name
 
 
-@pytest.mark.parametrize("change", ["size", "images", "split", "model", "precision", "damage"])
+@pytest.mark.parametrize(
+    "change", ["size", "images", "split", "model", "precision", "engine", "damage"]
+)
 def test_stale_vectors_are_never_used(call, images, teacher, embedded, tmp_path, change):
     folder = shutil.copytree(images, tmp_path / "mine")
     kept = Path(prepare(call, folder, "--teacher", teacher)["features"])
@@ -124,6 +126,9 @@ def test_stale_vectors_are_never_used(call, images, teacher, embedded, tmp_path,
         words += ["--split-seed", "7"]
     elif change == "precision":
         words += ["--precision", "bf16"]
+    elif change == "engine":
+        pytest.importorskip("onnxruntime")
+        words += ["--engine", "onnxruntime"]
     elif change == "model":  # another network under the file name of the first
         path = teacher / "best" / "model.safetensors"
         words[words.index("--teacher") + 1] = shutil.copytree(path.parent, tmp_path / "other")
