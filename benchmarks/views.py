@@ -8,7 +8,6 @@ within each round, so that a busy machine slows all of them; the table shows med
 
 import argparse
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -16,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 import torch
-import torchvision
 import torchvision.transforms.functional as F
+from peers import find_images, machine
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ColorJitter, RandomResizedCrop
@@ -36,7 +34,6 @@ from ram_cli.views import (
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1)
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 class PlainViews(Dataset):
@@ -82,15 +79,6 @@ class Decoding(Dataset):
 
     def __getitem__(self, key: ViewKey) -> int:
         return sum(decode_image(self.images.path(i)).nbytes for i in (key.image, key.partner))
-
-
-def find_images(folder: Path, most: int) -> ImageSet:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(found) < 2:
-        raise SystemExit(f"no images under {folder}")
-    chosen = found[:: max(1, len(found) // most)][:most]
-    paths = tuple(path.relative_to(folder).as_posix() for path in chosen)
-    return ImageSet("benchmark", folder, paths, np.zeros(len(paths), np.int64), ("any",))
 
 
 def pipelines(
@@ -172,9 +160,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = find_images(arguments.images, most=256)
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{arguments.workers} workers, {arguments.views} views; torch {torch.__version__}, "
-        f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}; "
+        f"{machine()}; {arguments.workers} workers, {arguments.views} views; "
         f"median of {arguments.rounds} rounds of {arguments.samples} images\n"
     )
     print("| student / teacher, pixels | pipeline | samples/s | against plain |")
