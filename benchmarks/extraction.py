@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
@@ -37,7 +38,7 @@ class PlainImages(Dataset[Tensor]):
         self.images, size = images, model.spec.size
         self.transform = transforms.Compose(
             [
-                transforms.Resize(round(size * 8 / 7)),
+                transforms.Resize(round(size * 8 / 7), InterpolationMode.LANCZOS),
                 transforms.CenterCrop(size),
                 transforms.ToTensor(),
                 transforms.Normalize(model.spec.mean, model.spec.std),
