@@ -42,8 +42,8 @@ def load_distractors(
         folder, paths = _million(data_root)
     else:
         folder = Path(name_or_folder).expanduser()
-        paths = _images_below(folder)
-    images = unlabelled(f"{folder.resolve().name} distractors", folder, paths)
+        name, paths = folder.resolve().name, _images_below(folder)
+    images = unlabelled(f"{name} distractors", folder, paths)
     if skip_unreadable or check:
         memory = memory_file(data_root, "distractors", folder)
         nothing = images.subset(())

@@ -76,7 +76,15 @@ class DatasetEntry:
     @property
     def how(self) -> str:
         """How to get it with this program."""
-        return f"ram download {self.name}" if self.offered else self.source
+        if not self.offered:
+            return self.source
+        more = "" if self.fetched_whole else f"; {self.markers[0]} by hand"
+        return f"ram download {self.name}{more}"
+
+    @property
+    def fetched_whole(self) -> bool:
+        """Whether parts, if it has any, have an address for the list of its images too."""
+        return not self.parts or self.markers[0] in {f.name for p in self.parts for f in p.files}
 
     def lies_in(self, folder: Path) -> bool:
         """Whether a folder holds a file that marks the dataset."""

@@ -16,10 +16,10 @@ from ram_cli.datasets.arrays import NUMPY_NAMES, Budget, Call, Name, PickleError
 from ram_cli.errors import DataError
 
 LARGEST_FILE = 64 << 20
-"""Bytes; the largest published list, retrieval-SfM-120k, is a few MB."""
+"""Bytes; a list of as many images and pairs as retrieval-SfM-120k takes six million."""
 
 MOST_STEPS = 4_000_000
-"""Instructions of a file; retrieval-SfM-120k takes about one million."""
+"""Instructions of a file; a list of the size of retrieval-SfM-120k takes 0.7 million."""
 
 DEEPEST = 12
 """Containers inside containers; ground truths have four."""

@@ -26,7 +26,8 @@ def find_dataset(entry: DatasetEntry, data_root: Path) -> Path:
     marker = entry.markers[0]
     looked = " or ".join(str(place / marker) for place in places)
     by_hand = f"{entry.source[0].lower()}{entry.source[1:]}, so that {places[0] / marker} exists"
-    fetch = f"Fetch it: {entry.how} --data-root {data_root}. Or: " if entry.offered else "To do: "
+    can = entry.offered and entry.fetched_whole
+    fetch = f"Fetch it: {entry.how} --data-root {data_root}. Or: " if can else "To do: "
     raise DataError(
         f"dataset {entry.name} ({entry.title}) is not on this machine: there is no {looked}. "
         f"{fetch}{by_hand}; or name the folder for data with --data-root."

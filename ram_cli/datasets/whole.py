@@ -51,8 +51,7 @@ def check_landmarks(entry: LandmarkEntry | DatasetEntry, data_root: Path) -> tup
         DataError: Something is missing, or counts are not as published.
     """
     if isinstance(entry, DatasetEntry):
-        found = check_sfm(entry, data_root)
-        return found.root, len(found)
+        return check_sfm(entry, data_root)
     if entry.protocol is None:
         found = check_distractors(entry, data_root)
         return found.root, len(found)
@@ -110,20 +109,21 @@ def check_distractors(entry: LandmarkEntry, data_root: Path) -> ImageSet:
     return found
 
 
-def check_sfm(entry: DatasetEntry, data_root: Path) -> ImageSet:
-    """Return the images of pairs, once every file of pairs and, if listed, training is there.
+def check_sfm(entry: DatasetEntry, data_root: Path) -> tuple[Path, int]:
+    """Return folder and number of images, once those of pairs and, if listed, training are there.
 
     Raises:
         DataError: Something is missing.
     """
     pairs = load_pairs(entry.name, data_root)
-    check_files((pairs.images,))
-    root = pairs.images.root
-    if (root / entry.markers[0]).is_file():
+    root, paths = pairs.images.root, set(pairs.images.paths)
+    if entry.lies_in(root):
         listing = entry.list_images(root)
-        paths = [path for split in listing.splits.values() for _, part in split for path in part]
-        _check_paths(root, paths)
-    return pairs.images
+        paths.update(
+            path for split in listing.splits.values() for _, part in split for path in part
+        )
+    _check_paths(root, sorted(paths))
+    return root, len(paths)
 
 
 def check_files(parts: Iterable[ImageSet]) -> None:

@@ -40,9 +40,7 @@ class DownloadResult:
     def notes(self) -> list[str]:
         """What to do with them, and what their owners ask."""
         terms = [f"{got.name}: {find_entry(got.name).licence}" for got in self.datasets]
-        name = self.datasets[0].name
-        flag = "distractors" if kind_of(name) == "distractors" else "dataset"
-        return [*terms, f"use it: --{flag} {name}"]
+        return [*terms, f"use it: {_use(self.datasets[0])}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,16 @@ def _run(settings: DownloadSettings, reporter: Reporter) -> DownloadResult | Off
             for name in dict.fromkeys(settings.datasets)
         ]
     )
+
+
+def _use(got: Obtained) -> str:
+    """The option that takes a dataset."""
+    entry = find_entry(got.name)
+    if kind_of(got.name) == "distractors":
+        return f"--distractors {got.name}"
+    if isinstance(entry, DatasetEntry) and entry.parts and not entry.lies_in(got.folder):
+        return f"--learn-whitening {got.name}"  # only its pairs are here
+    return f"--dataset {got.name}"
 
 
 def _images(entry: DatasetEntry | LandmarkEntry) -> int:

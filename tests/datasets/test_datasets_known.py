@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from matlab_writer import cells, structs, text, variable, write_matlab
 
-from ram_cli.datasets import DATASETS, Counts, load_dataset, parse_name
+from ram_cli.datasets import DATASETS, LANDMARKS, Counts, load_dataset, parse_name
 from ram_cli.datasets.cars import list_cars
 from ram_cli.datasets.cub import list_cub
 from ram_cli.datasets.listing import Listing
@@ -312,3 +312,13 @@ def test_closed_set_splits_are_known_by_their_size(tmp_path: Path, images: tuple
     with pytest.raises(DataError, match="closed-set"):
         check_open_set(listing)
     check_open_set(replace(listing, splits=listing.splits | {"test": [("c", test[1:])]}))
+
+
+def test_a_million_distractors_come_in_a_hundred_shards():
+    lists, shards = LANDMARKS["revisitop1m"].parts
+    assert [file.name for file in lists.files] == ["revisitop1m.txt"]
+    assert [file.name for file in shards.files] == [
+        f"revisitop1m.{number}.tar.gz" for number in range(1, 101)
+    ]
+    assert len({url for file in shards.files for url in file.urls}) == 100
+    assert all(url.endswith(f"/jpg/{f.name}") for f in shards.files for url in f.urls)

@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from file_server import FileServer, serving
 from landmark_archives import (
     OXFORD,
@@ -15,6 +17,7 @@ from landmark_archives import (
     unpack_all,
 )
 
+from ram_cli.models import build_embedder, save_model
 from ram_cli.transfer import fetch
 
 ALL = ("roxford5k", "rparis6k", "oxford5k", "paris6k", "sfm30k", "sfm120k", "revisitop1m")
@@ -54,7 +57,7 @@ def test_all_are_brought_once_and_prepared(call, server: FileServer):
     assert code == 0, err
     rows = {row["name"]: row for row in json.loads(out)["datasets"]}
     assert {name: rows[name]["images"] for name in ALL} == {
-        "roxford5k": 6, "rparis6k": 6, "oxford5k": 7, "paris6k": 7, "sfm30k": 4, "sfm120k": 10,
+        "roxford5k": 6, "rparis6k": 6, "oxford5k": 7, "paris6k": 7, "sfm30k": 4, "sfm120k": 14,
         "revisitop1m": 7,
     }  # fmt: skip
     assert sorted(asked(server)) == sorted(FILES)
@@ -207,6 +210,42 @@ def test_training_on_a_test_set_is_refused(call, here: Path):
     words = ("--backbone", "timm:test_resnet", "--no-pretrained", "--device", "cpu")
     assert "sfm120k" in told(call, "train", "--dataset", "roxford5k", *words)
     assert "--distractors" in told(call, "train", "--dataset", "revisitop1m", *words)
+
+
+def test_landmarks_are_learnt_and_searched(call, here: Path):
+    folder = here / "retrieval-SfM"
+    lists = (folder / "retrieval-SfM-120k.pkl").read_bytes()
+    (folder / "retrieval-SfM-30k.pkl").write_bytes(lists)
+    torch.manual_seed(0)
+    model = build_embedder("timm:test_resnet", pretrained=False, dimension=8, input_size=32)
+    save_model(model, Path("model"), provenance={})
+    plain = ("--workers", "0", "--device", "cpu", "--precision", "fp32", "--json")
+    code, _, err = call(
+        "distill", "--dataset", "sfm30k", "--method", "contrastive", "--student", "model",
+        "--teacher", "model", "--image-size", "32", "--teacher-image-size", "32", "--epochs", "1",
+        "--images-per-epoch", "4", "--negatives", "1", "--batch-size", "2", "--output", "run",
+        *plain,
+    )  # fmt: skip
+    assert code == 0, err
+    ran = tomllib.loads(Path("run/config.toml").read_text())["distill"]
+    assert (ran["fit"], ran["optimizer"], ran["lr"]) == ("whole", "adam", 1e-6)
+    code, out, err = call(
+        "test", "--dataset", "roxford5k", "--student", "run/final", "--teacher", "model", "--asym",
+        "--distractors", "revisitop1m", *plain,
+    )  # fmt: skip
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert [row["protocol"] for row in rows] == ["easy", "medium", "hard"]
+    assert {row["dataset"] for row in rows} == {"roxford5k + 7 distractors"}
+
+
+def test_advice_does_not_lead_in_a_circle(call, here: Path):
+    """No address is known for the list of sfm30k: fetching it is not said to help."""
+    line = told(call, "prepare", "sfm30k")
+    assert "retrieval-SfM-30k.pkl" in line
+    assert "ram download" not in line
+    assert "--learn-whitening sfm30k" in call("download", "sfm30k")[2]
+    assert "--dataset sfm120k" in call("download", "sfm120k")[2]
 
 
 def test_list_says_what_each_is_for(call, here: Path):
