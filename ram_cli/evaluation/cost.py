@@ -44,20 +44,32 @@ def query_cost(
     """
     size = size or model.spec.size
     place(model, runtime).eval()
+    gmac = count_gmac(model, size)
     images = torch.zeros(1, 3, size, size, device=runtime.device).contiguous(
         memory_format=torch.channels_last
     )
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            model(images)
-        with runtime.autocast():
-            times = [_seconds(model, images) for _ in range(repeats + 2)][2:]
+    with torch.no_grad(), runtime.autocast():
+        times = [_seconds(model, images) for _ in range(repeats + 2)][2:]
     return QueryCost(
         size=size,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gmac=counter.get_total_flops() / 2e9,
+        gmac=gmac,
         milliseconds=1000 * statistics.median(times),
     )
+
+
+def count_gmac(model: Embedder, size: int) -> float:
+    """Count the multiply-accumulate operations of one image, in 10⁹.
+
+    Args:
+        model: On any device, also on "meta", where nothing is computed.
+        size: Side of the image in pixels.
+    """
+    device = next(model.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, size, size, device=device))
+    operations: int = counter.get_total_flops()  # a multiplication and an addition count as two
+    return operations / 2e9
 
 
 def machine_name(device: torch.device) -> str:

@@ -39,7 +39,7 @@ def read_pickle(path: Path) -> Any:
         with torch.serialization.safe_globals(_NUMPY_ARRAYS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if "unsupported" in str(error).lower():
             what = str(error).partition("GLOBAL ")[2].split(" ")[0] or "code"
             raise CheckpointError(
                 f"{path} holds {what}, which is no tensor or array, and was not loaded. "

@@ -86,7 +86,7 @@ def run_info(settings: InfoSettings, reporter: Reporter = SILENT) -> InfoResult:
     """
     runtime = resolve_runtime(settings.device, "fp32")
     name = model_folder(settings.model)
-    model = load_model(name)
+    model = load_model(name, pretrained=False)  # costs of a backbone do not depend on weights
     config, costs = model.config, []
     for size in settings.size or (model.spec.size,):
         model.set_input_size(size)

@@ -173,7 +173,7 @@ def unknown_variables(environment: Mapping[str, str], fields: Collection[str]) -
         environment: Variables of the process.
         fields: Names of the fields of all commands.
     """
-    known = [f"{PREFIX}{name.upper()}" for name in (*fields, "debug")]
+    known = [f"{PREFIX}{name.upper()}" for name in (*fields, "debug", "hub_mirror")]
     strangers = sorted(
         name
         for name in environment

@@ -154,6 +154,22 @@ def test_a_published_file_of_another_width_is_refused(
         load_from_zoo("tiny-gem", cache_dir=tmp_path / "f")
 
 
+class Runs:
+    """A pickle that runs code where pickles are trusted."""
+
+    def __reduce__(self) -> Any:
+        return print, ("code ran",)
+
+
+def test_a_file_that_would_run_code_is_told_apart_from_a_damaged_one(
+    tiny_zoo: Server, tmp_path: Path
+) -> None:
+    torch.save({"meta": {}, "state_dict": Runs()}, tmp_path / "runs")
+    tiny_zoo.content = (tmp_path / "runs").read_bytes()
+    with pytest.raises(CheckpointError, match="print, which is no tensor"):
+        load_from_zoo("tiny-gem", cache_dir=tmp_path / "h")
+
+
 def test_whitening_of_its_own_file(
     tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,7 @@ def test_unknown_variables_name_the_closest(monkeypatch):
     monkeypatch.setenv("RAM_KS", "1")
     monkeypatch.setenv("OTHER", "1")
     fields = {name for settings in SETTINGS.values() for name in settings.model_fields}
+    monkeypatch.setenv("RAM_HUB_MIRROR", "https://127.0.0.1")  # read where models are loaded
     (remark,) = unknown_variables(os.environ, fields)
     assert "RAM_EPOCS" in remark
     assert "RAM_EPOCHS" in remark
