@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ram_cli.recipes.compare_results import CompareRow
 
-WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 920, 190, 210, 108, 46, 64
+WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 920, 190, 210, 122, 46, 64
 """Lengths in pixels: the picture, its margins, and the height of a method."""
 
-BOUND_LABEL = 215
+BOUND_LABEL = 195
 """Pixels that the label of a dashed line takes at most."""
 
 SERIES = (("asym", "#0b6e99", -8), ("sym", "#d97b29", 9))
