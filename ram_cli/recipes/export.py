@@ -21,6 +21,7 @@ from ram_cli.models import (
 )
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import model_folder
+from ram_cli.recipes.onnx import OnnxReport, write_graphs
 from ram_cli.recipes.publication import Part, keep_results_of, parts_of, repositories, text_of_card
 from ram_cli.settings import ExportSettings
 from ram_cli.version import __version__
@@ -42,6 +43,7 @@ class Exported:
         dimension: D of its vectors.
         image_size: Side of its input in pixels.
         difference: Largest difference between components of vectors before and after.
+        onnx: Graphs that were written with it.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Exported:
     dimension: int
     image_size: int
     difference: float
+    onnx: OnnxReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The model as a JSON object."""
@@ -60,6 +63,7 @@ class Exported:
             "dimension": self.dimension,
             "image_size": self.image_size,
             "difference": self.difference,
+            **({} if self.onnx is None else {"onnx": self.onnx.to_json()}),
         }
 
 
@@ -110,12 +114,15 @@ class ExportResult:
 
     def notes(self) -> list[str]:
         """Where it is, whether it still is the same model, and how to use it."""
-        lines = [
-            f"{one.source} → {one.folder}: {one.dimension} dimensions, {one.image_size} px; "
-            f"vectors before and after differ by {one.difference:.1e} at most"
-            for one in (self.model, self.teacher)
-            if one is not None
-        ]
+        lines = []
+        for one in (self.model, self.teacher):
+            if one is not None:
+                lines.append(
+                    f"{one.source} → {one.folder}: {one.dimension} dimensions, "
+                    f"{one.image_size} px; vectors before and after differ by "
+                    f"{one.difference:.1e} at most"
+                )
+                lines += [] if one.onnx is None else one.onnx.notes()
         use = f"use it: --student {self.model.folder}"
         if self.teacher is not None:
             use += " --asym, which finds the teacher beside it"
@@ -203,9 +210,15 @@ def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Report
         )
     runtime = resolve_runtime(settings.device, "fp32")
     text_of_card(part, written, runtime, folder)
-    config = part.model.config
+    onnx = write_graphs(folder, part.model, part.source, settings, reporter)
     return Exported(
-        part.source, target, model_hash(written), config.dimension, config.input_size, difference
+        part.source,
+        target,
+        model_hash(written),
+        part.model.dimension,
+        part.model.spec.size,
+        difference,
+        onnx,
     )
 
 

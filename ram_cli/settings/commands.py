@@ -34,6 +34,7 @@ from ram_cli.settings.groups import (
     SeedGroup,
     SplitGroup,
 )
+from ram_cli.settings.onnx import OnnxGroup
 from ram_cli.settings.publish import CardGroup, HubGroup
 from ram_cli.settings.search import SearchGroup
 from ram_cli.settings.spaces import SpacesGroup
@@ -234,7 +235,7 @@ class ExportGroup(BaseModel):
     force: bool = Field(False, description="Replace the folder if it exists.")
 
 
-class ExportSettings(ExportGroup, CardGroup, HubGroup, CommandSettings):
+class ExportSettings(ExportGroup, CardGroup, HubGroup, OnnxGroup, CommandSettings):
     """Settings of `ram export`."""
 
     table: ClassVar[str] = "export"

@@ -1,0 +1,262 @@
+"""A model as `model.onnx`, which ONNX Runtime computes without PyTorch.
+
+Letters: B images of H × W pixels, S side of the model's own input in pixels, D dimensions.
+
+Only this file and its siblings `onnx_int8` and `onnx_session` know the optional packages onnx,
+onnxruntime and onnxscript.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ram_cli.errors import ConfigError, ModelError
+from ram_cli.export.onnx_session import INPUT, OUTPUT, Engine
+from ram_cli.models import Embedder, model_hash
+from ram_cli.models.measure import REFUSALS
+from ram_cli.version import __version__
+from ram_cli.views.evaluation import MARGIN
+from ram_cli.views.tensors import coefficients, normalise
+
+OnnxInput = Literal["float", "uint8"]
+"""What a graph takes: normalised `[B, 3, H, W]`, or pixels `[B, H, W, 3]`."""
+
+ONNX_FILE = "model.onnx"
+TOLERANCE = 1e-4
+"""Largest difference between components of both engines' vectors that passes for the same."""
+
+OPSET = 18
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_LARGEST_FILE = 2**31 - 2**24
+"""Bytes of weights that one file can hold: 2 GiB is protobuf's limit, less room for the graph."""
+
+_BATCHES = (1, 3)
+_OTHER_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """One graph that was written.
+
+    Attributes:
+        path: The file.
+        input: What it takes.
+        any_size: Whether H and W are free; else both are S.
+        files: All files it consists of; weights of more than 2 GiB stand beside the graph.
+        head: Names of the nodes after the backbone.
+        difference: Largest difference between its vectors and PyTorch's, once checked.
+    """
+
+    path: Path
+    input: OnnxInput
+    any_size: bool
+    files: tuple[str, ...]
+    head: tuple[str, ...]
+    difference: float = 0.0
+
+
+def require_onnx() -> None:
+    """Say what to install where an optional package is missing.
+
+    Raises:
+        ConfigError: One is.
+    """
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise ConfigError(
+            f"onnx: {', '.join(missing)} cannot be imported: pip install 'ram-cli[onnx]'"
+        )
+
+
+def write_onnx(model: Embedder, folder: Path, kind: OnnxInput = "float") -> OnnxFile:
+    """Write `model.onnx` into a folder that exists; see `check_onnx`.
+
+    The batch is free. The size is, where the network is free of it too: convolutions whose padding
+    does not depend on it, and a pooling over the whole map.
+
+    Args:
+        model: The model, on the CPU.
+        folder: Where to.
+        kind: With "uint8" the graph itself scales and normalises pixels.
+
+    Raises:
+        ModelError: The network has something that ONNX, or its exporter, does not know.
+    """
+    graph = _Graph(model, kind).eval()
+    program, any_size = _exported(graph, kind, model.spec.size, free=_may_be_free(model))
+    head = _strip(program.model, after="model.backbone")
+    program.model.metadata_props.update(_description(model, kind, any_size=any_size))
+    path = folder / ONNX_FILE
+    weight_bytes = sum(value.nbytes for value in model.state_dict().values())
+    program.save(path, external_data=weight_bytes > _LARGEST_FILE)
+    files = tuple(sorted(file.name for file in folder.glob(f"{ONNX_FILE}*")))
+    return OnnxFile(path, kind, any_size, files, head)
+
+
+def check_onnx(file: OnnxFile, model: Embedder, views: Tensor) -> float:
+    """Compare the vectors of ONNX Runtime with PyTorch's, in batches of 1 and 3.
+
+    Args:
+        file: The graph.
+        model: The model it was made of, on the CPU.
+        views: Real images, uint8 `[N, 3, S + 32, S + 32]`, N ≥ 3.
+
+    Returns:
+        Largest difference between two components, over all batches and both shapes.
+
+    Raises:
+        ModelError: It is more than `TOLERANCE`.
+    """
+    engine, size = Engine(file.path), model.spec.size
+    widths = (size, size + _OTHER_SIZE) if file.any_size else (size,)
+    largest = 0.0
+    for width in widths:
+        for batch in _BATCHES:
+            images = views[:batch, :, :size, :width]
+            with torch.inference_mode():
+                wanted = model(normalise(images, model.spec))
+            found = torch.from_numpy(engine.vectors(images))
+            difference = float((found - wanted).abs().max())
+            if not difference <= TOLERANCE:
+                raise ModelError(
+                    f"onnx: vectors of ONNX Runtime differ from PyTorch's by {difference:.1e} for "
+                    f"{batch} images of {size} × {width} pixels, more than {TOLERANCE:.0e}. "
+                    "Nothing is written; export without --onnx."
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def side_to_check(model: Embedder) -> int:
+    """Side of the views that `check_onnx` wants, in pixels."""
+    return model.spec.size + _OTHER_SIZE
+
+
+class _Graph(nn.Module):
+    """The model behind the input that its graph is to have."""
+
+    def __init__(self, model: Embedder, kind: OnnxInput) -> None:
+        super().__init__()
+        self.model = model
+        self.pixels = kind == "uint8"
+        factors, offsets = coefficients(model.spec)
+        self.register_buffer("factors", factors.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("offsets", offsets.view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed `[B, 3, H, W]`, or pixels `[B, H, W, 3]`."""
+        if self.pixels:
+            images = images.permute(0, 3, 1, 2).float()  # [B, 3, H, W]
+            images = images * cast(Tensor, self.factors) - cast(Tensor, self.offsets)
+        return cast(Tensor, self.model(images))
+
+
+def _exported(graph: _Graph, kind: OnnxInput, size: int, *, free: bool) -> tuple[Any, bool]:
+    """The program, and whether its size is free: tried first where it may be.
+
+    Raises:
+        ModelError: Neither can be made.
+    """
+    pixels = kind == "uint8"
+    shape = (2, size, size, 3) if pixels else (2, 3, size, size)
+    example = torch.zeros(shape, dtype=torch.uint8 if pixels else torch.float32)
+    rows = 1 if pixels else 2
+    sizes = {rows: "height", rows + 1: "width"}
+    for any_size in (True, False) if free else (False,):
+        names = {0: "batch"} | (sizes if any_size else {})
+        try:
+            with quiet():
+                return _program(graph, example, names), any_size
+        except (*REFUSALS, torch.onnx.OnnxExporterError) as error:
+            if not any_size:
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                name = graph.model.config.backbone
+                raise ModelError(f"onnx: {name} cannot be exported: {reason}") from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _program(graph: _Graph, example: Tensor, names: dict[int, str]) -> Any:
+    free = dict.fromkeys(names, torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        # Captured by itself: the exporter's own fallbacks would fix a size that is to be free.
+        captured = torch.export.export(graph, (example,), dynamic_shapes=(free,), strict=False)
+    return torch.onnx.export(
+        captured,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=(names,),
+        verbose=False,
+    )
+
+
+def _may_be_free(model: Embedder) -> bool:
+    """Whether no part of the network is known to depend on the size of its input."""
+    config = model.config
+    by_region = config.regional or config.pooling in ("rmac", "none")
+    # Padding as TensorFlow does is a formula of the size in every layer, which export cannot close.
+    padded = any("Same" in type(module).__name__ for module in model.backbone.modules())
+    return not by_region and not padded and model.backbone.takes_size(config.input_size + 32)
+
+
+def _strip(graph_model: Any, *, after: str) -> tuple[str, ...]:
+    """Remove what tells of the machine from every node; names of the nodes outside of `after`."""
+    head = []
+    for node in graph_model.graph.all_nodes():
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")
+        if f"'{after}'" not in scopes:
+            head.append(str(node.name))
+        node.metadata_props.clear()  # stack traces hold paths
+        node.doc_string = None
+    for value in (*graph_model.graph.inputs, *graph_model.graph.outputs):
+        value.metadata_props.clear()
+    graph_model.graph.metadata_props.clear()
+    return tuple(head)
+
+
+def _description(model: Embedder, kind: OnnxInput, *, any_size: bool) -> dict[str, str]:
+    """How to prepare images, as the file's metadata tell it."""
+    spec = model.spec
+    content: dict[str, Any] = {
+        "size": spec.size,
+        "any_size": any_size,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "margin": MARGIN,
+        "resize": "shorter side to round(margin * size), then centre crop",
+        "filter": "lanczos",
+        "channels": "RGB",
+        "input": kind,
+        "layout": "BHWC" if kind == "uint8" else "BCHW",
+        "normalised": kind == "float",
+        "dimension": model.dimension,
+        "backbone": model.config.backbone,
+        "ram_version": __version__,
+        "model_hash": model_hash(model),
+    }
+    return {
+        f"ram.{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in content.items()
+    }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what exporters warn of, one line per operator, off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

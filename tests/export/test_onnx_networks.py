@@ -1,0 +1,43 @@
+"""Graphs of networks of every kind, compared with PyTorch."""
+
+import pytest
+import torch
+
+from ram_cli.errors import ModelError
+from ram_cli.export.onnx import check_onnx, side_to_check, write_onnx
+from ram_cli.models import build_embedder
+
+
+def views(model) -> torch.Tensor:
+    side = side_to_check(model)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "options", "any_size"),
+    [
+        ("timm:test_efficientnet", 64, {"pooling": "gemmp"}, True),
+        ("timm:test_vit", 160, {"pooling": "gem"}, False),
+        ("timm:test_resnet", 64, {"regional": True, "regional_whitening": True}, False),
+    ],
+)
+def test_vectors_are_those_of_pytorch(tmp_path, backbone, size, options, any_size):
+    model = build_embedder(
+        backbone, dimension=16, pretrained=False, input_size=size, **options
+    ).eval()
+    file = write_onnx(model, tmp_path)
+    assert file.any_size is any_size
+    assert check_onnx(file, model, views(model)) <= 1e-4
+
+
+def test_what_cannot_be_exported_is_named(tmp_path, monkeypatch):
+    model = build_embedder("timm:test_resnet", dimension=16, pretrained=False, input_size=64).eval()
+
+    def by_value(features):
+        return features.mean(dim=(2, 3)) * float(features.sum().item() > 0)
+
+    monkeypatch.setattr(model.pooling, "forward", by_value)
+    with pytest.raises(ModelError, match=r"test_resnet cannot be exported"):
+        write_onnx(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,117 @@
+"""`ram export --onnx`: graphs that are the model, or nothing at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import ram_cli
+from ram_cli.export import onnx as graphs
+
+
+def vectors(path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+@pytest.fixture(scope="module")
+def exported(teacher, tmp_path_factory) -> Path:
+    """A model folder with a float graph and one of 8-bit integers."""
+    from ram_cli.cli.main import main
+
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(teacher), "--to", str(folder), "--onnx", "--int8"])
+    assert not stopped.value.code
+    return folder
+
+
+def test_vectors_are_those_of_the_model_at_any_batch_and_size(exported):
+    model = ram_cli.load_model(exported)
+    images = torch.rand(5, 3, 64, 80) - 0.5  # neither the size nor the batch of the export
+    with torch.inference_mode():
+        wanted = model(images).numpy()
+    found = vectors(exported / "model.onnx", images.numpy())
+    assert np.abs(found - wanted).max() < 1e-4
+    coarse = vectors(exported / "model.int8.onnx", images.numpy())
+    assert np.abs(coarse - wanted).max() > 1e-4
+    assert ((coarse * wanted).sum(1) > 0.7).all()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_a_file_says_how_images_are_prepared(exported, name):
+    model, config = ram_cli.load_model(exported), json.loads((exported / "config.json").read_text())
+    told = {entry.key: entry.value for entry in onnx.load(exported / name).metadata_props}
+    assert told["ram.model_hash"] == config["hash"]
+    assert told["ram.ram_version"] == config["ram_version"]
+    assert (told["ram.size"], told["ram.dimension"]) == ("48", "16")
+    assert json.loads(told["ram.mean"]) == list(model.spec.mean)
+    assert json.loads(told["ram.std"]) == list(model.spec.std)
+    assert (told["ram.filter"], told["ram.channels"]) == ("lanczos", "RGB")
+    assert json.loads(told["ram.margin"]) == pytest.approx(8 / 7)
+    content = (exported / name).read_bytes()
+    assert str(Path(ram_cli.__file__).parent).encode() not in content  # no stack traces
+    assert b"site-packages" not in content
+
+
+def test_int8_leaves_what_follows_the_backbone_alone(exported):
+    nodes = list(onnx.load(exported / "model.int8.onnx").graph.node)
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("DequantizeLinear") > kinds.count("Conv") > 0
+    after = nodes[kinds.index("Pow") :]
+    assert "QuantizeLinear" not in [node.op_type for node in after]
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    projection = next(node for node in after if node.op_type == "Gemm")
+    assert makers.get(projection.input[1]) != "DequantizeLinear"
+
+
+def test_pixels_go_into_a_graph_that_normalises_by_itself(call, teacher, monkeypatch):
+    monkeypatch.setattr(graphs, "_LARGEST_FILE", 1000)  # as if the weights were large
+    words = ("export", teacher, "--to", "out", "--onnx", "--onnx-input", "uint8", "--json")
+    code, out, err = call(*words)
+    assert code == 0, err
+    told = json.loads(out)["onnx"]
+    assert told["files"] == ["model.onnx", "model.onnx.data"]
+    assert told["difference"] <= 1e-4
+    assert "side by side" in err
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
+    found = vectors("out/model.onnx", pixels)
+    model = ram_cli.load_model("out")
+    mean, std = np.array(model.spec.mean), np.array(model.spec.std)
+    normalised = ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(normalised)).numpy()
+    assert np.abs(found - wanted).max() < 1e-4
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_a_graph_that_is_not_the_model_leaves_nothing(call, teacher, exported, monkeypatch):
+    def other(model, folder, kind):
+        path = Path(shutil.copy(exported / "model.onnx", folder))
+        with torch.no_grad():
+            model.projection.bias.add_(0.1)
+        return graphs.OnnxFile(path, kind, any_size=True, files=(path.name,), head=())
+
+    monkeypatch.setattr("ram_cli.recipes.onnx.write_onnx", other)
+    code, out, err = call("export", teacher, "--to", "out", "--onnx")
+    assert (code, out) == (1, "")
+    assert len([line for line in err.splitlines() if line.startswith("error")]) == 1
+    assert "differ" in err
+    assert not list(Path().iterdir())
+
+
+def test_what_is_missing_is_named(call, teacher, monkeypatch):
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "onnxscript" else name)
+    code, _, err = call("export", teacher, "--to", "out", "--onnx")
+    assert code == 2
+    assert "onnxscript" in err
+    assert "ram-cli[onnx]" in err
+    code, _, err = call("export", teacher, "--to", "out", "--int8")
+    assert code == 2
+    assert "--onnx" in err
+    assert not list(Path().iterdir())
