@@ -1,7 +1,10 @@
 """`ram export --onnx`: graphs that are the model, or nothing at all."""
 
+import io
 import json
+import re
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -70,24 +73,61 @@ def test_int8_leaves_what_follows_the_backbone_alone(exported):
     assert makers.get(projection.input[1]) != "DequantizeLinear"
 
 
-def test_pixels_go_into_a_graph_that_normalises_by_itself(call, teacher, monkeypatch):
-    monkeypatch.setattr(graphs, "_LARGEST_FILE", 1000)  # as if the weights were large
-    words = ("export", teacher, "--to", "out", "--onnx", "--onnx-input", "uint8", "--json")
-    code, out, err = call(*words)
-    assert code == 0, err
-    told = json.loads(out)["onnx"]
-    assert told["files"] == ["model.onnx", "model.onnx.data"]
-    assert told["difference"] <= 1e-4
-    assert "side by side" in err
+@pytest.fixture(scope="module")
+def of_pixels(teacher, tmp_path_factory) -> Path:
+    """A folder with a graph that takes pixels, its weights beside it as if they were large."""
+    from ram_cli.cli.main import main
+
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    words = ["export", str(teacher), "--to", str(folder), "--onnx", "--onnx-input", "uint8"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "_LARGEST_FILE", 1000)
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+    assert not stopped.value.code
+    return folder
+
+
+def test_pixels_go_into_a_graph_that_normalises_by_itself(of_pixels):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
-    found = vectors("out/model.onnx", pixels)
-    model = ram_cli.load_model("out")
+    found = vectors(of_pixels / "model.onnx", pixels)
+    model = ram_cli.load_model(of_pixels)
     mean, std = np.array(model.spec.mean), np.array(model.spec.std)
     normalised = ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
     with torch.inference_mode():
         wanted = model(torch.from_numpy(normalised)).numpy()
     assert np.abs(found - wanted).max() < 1e-4
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_weights_that_one_file_cannot_hold_stand_beside_the_graph(of_pixels):
+    graph, weights = (of_pixels / name for name in ("model.onnx", "model.onnx.data"))
+    assert weights.stat().st_size > graph.stat().st_size
+
+
+def test_the_search_of_the_documentation_runs_as_written(of_pixels, images, tmp_path, monkeypatch):
+    page = Path(__file__).parents[2].joinpath("docs/onnx.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 20
+    imported = {name for line in lines for name in re.findall(r"^(?:import|from) (\w+)", line)}
+    assert imported == {"numpy", "onnxruntime", "PIL", "pathlib"}
+    for name in ("onnx-student", "onnx-teacher"):
+        shutil.copytree(of_pixels, tmp_path / name)
+    shutil.copytree(images, tmp_path / "photos")
+    query = next(iter(sorted(images.rglob("*.jpg"))))
+    shutil.copy(query, tmp_path / "query.jpg")
+    monkeypatch.chdir(tmp_path)
+    told = io.StringIO()
+    with redirect_stdout(told):
+        exec(compile(code, "docs/onnx.md", "exec"), {})
+    first = told.getvalue().splitlines()[0]
+    assert first == f"1.000 {Path('photos', query.relative_to(images))}"
+    wanted = ram_cli.load_model("onnx-student").embed("query.jpg")
+    gallery = ram_cli.load_model("onnx-teacher").embed(sorted(Path("photos").rglob("*.jpg")))
+    best = (gallery @ wanted[0]).sort(descending=True).values[:5]
+    found = [float(line.split()[0]) for line in told.getvalue().splitlines()]
+    assert found == pytest.approx(best.tolist(), abs=2e-3)
 
 
 def test_a_graph_that_is_not_the_model_leaves_nothing(call, teacher, exported, monkeypatch):
