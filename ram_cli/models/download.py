@@ -48,3 +48,8 @@ def verify(path: Path, sha256: str = "") -> None:
         CheckpointError: It has another.
     """
     transfer.verify(path, transfer.Expected(sha256), faults=_FAULTS)
+
+
+def forget(path: Path) -> None:
+    """Drop the hash that a file had when it first came: one that cannot be used is no measure."""
+    transfer.pin_of(path).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ram_cli.errors import CheckpointError, ModelError
 from ram_cli.models.checkpoints import load_published, published_whitening
-from ram_cli.models.download import download, verify
+from ram_cli.models.download import download, forget, verify
 from ram_cli.models.embedder import Embedder
 from ram_cli.models.pretrained import reachable
 from ram_cli.progress import SILENT, Reporter
@@ -178,7 +178,11 @@ def load_from_zoo(
     """
     entry = ZOO[name]
     path = _fetch(name, entry.urls, entry.sha256, cache_dir, mirror, reporter)
-    embedder = load_published(path)
+    try:
+        embedder = load_published(path)
+    except CheckpointError as error:
+        forget(path)
+        raise CheckpointError(f"{error} Delete {path} to fetch it again.") from error
     if embedder.dimension != entry.dimension:
         raise CheckpointError(
             f"{path} gives {embedder.dimension} dimensions, but {name} has {entry.dimension}."

@@ -109,6 +109,17 @@ def test_a_file_put_into_the_cache_by_hand_is_enough(tiny_zoo: Server, tmp_path:
     assert tiny_zoo.requests == []
 
 
+def test_a_damaged_file_is_no_measure_for_the_good_one_after_it(
+    tiny_zoo: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.pth"
+    file.write_bytes(tiny_zoo.content[:1000])
+    with pytest.raises(CheckpointError, match=r"Delete \S*file\.pth to fetch it again"):
+        load_from_zoo("tiny-gem", cache_dir=tmp_path)
+    file.write_bytes(tiny_zoo.content)
+    assert load_from_zoo("tiny-gem", cache_dir=tmp_path).dimension == 512
+
+
 def test_a_mirror_comes_before_the_authors(
     tiny_zoo: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
