@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from views import PlainViews
 
 from ram_cli.datasets import ImageSet
-from ram_cli.engine import CoupledObjective, Runtime
+from ram_cli.engine import CoupledObjective, Runtime, build_optimiser
 from ram_cli.engine.inference import Embed, fast_inference
 from ram_cli.evaluation.extract import place
 from ram_cli.losses import coupled_loss
@@ -31,15 +31,27 @@ from ram_cli.models import Embedder, freeze_batchnorm_statistics
 
 WEIGHTS = {"lambda_ts": 0.7, "lambda_ss": 0.7}
 Views = tuple[Tensor, Tensor]
+Optimiser = Callable[[nn.Module], torch.optim.Optimizer]
+
+
+def plain_optimiser(student: nn.Module) -> torch.optim.Optimizer:
+    """AdamW as torch gives it."""
+    return torch.optim.AdamW(student.parameters(), lr=1e-4, weight_decay=1e-6)
+
+
+def ram_optimiser(student: nn.Module) -> torch.optim.Optimizer:
+    """AdamW as `ram distill` builds it."""
+    groups = [{"params": list(student.parameters())}]
+    return build_optimiser(groups, "adamw", 1e-4, 1e-6, 0.9)
 
 
 class Training:
     """A student, its optimiser and a teacher; `step` takes normalised views of both sides."""
 
-    def __init__(self, student: Embedder, teacher: Embed, views: int) -> None:
+    def __init__(self, student: Embedder, teacher: Embed, views: int, optimiser: Optimiser) -> None:
         freeze_batchnorm_statistics(student.train())
         self.student, self.teacher, self.views = student, teacher, views
-        self.optimiser = torch.optim.AdamW(student.parameters(), lr=1e-4, weight_decay=1e-6)
+        self.optimiser = optimiser(student)
 
     def step(self, student_views: Tensor, teacher_views: Tensor) -> float:
         with torch.no_grad():
@@ -62,10 +74,12 @@ class Peers:
         self.views, self.batch = arguments.views, arguments.batch_size
         student, teacher = (network(arguments.model, size) for size in self.sizes)
         # copies, for `place` changes the memory format
-        self.plain = Training(copy.deepcopy(student), copy.deepcopy(teacher), self.views)
+        self.plain = Training(
+            copy.deepcopy(student), copy.deepcopy(teacher), self.views, plain_optimiser
+        )
         runtime = Runtime(CPU, "fp32", "onnxruntime")
         fast = fast_inference(place(teacher, runtime), runtime, size=self.sizes[1], images=1)
-        self.ram = Training(place(student, runtime), fast, self.views)
+        self.ram = Training(place(student, runtime), fast, self.views, ram_optimiser)
         self.objective = CoupledObjective(
             images,
             fast,

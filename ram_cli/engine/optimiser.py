@@ -39,11 +39,13 @@ def build_optimiser(
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise ModelError("the network has no parameter to train: unfreeze a part of it")
+    # One kernel per group instead of a dozen: on a CPU a tenth of a student's whole step.
+    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "adam":
-        return torch.optim.Adam(groups, lr=lr)
-    return torch.optim.AdamW(groups, lr=lr)
+        return torch.optim.Adam(groups, lr=lr, fused=fused)
+    return torch.optim.AdamW(groups, lr=lr, fused=fused)
 
 
 def _scaled(group: Mapping[str, Any], lr: float, weight_decay: float) -> dict[str, Any]:
