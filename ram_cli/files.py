@@ -43,11 +43,15 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
+def atomic_folder(path: Path | str, *, keep: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the place of `path`.
 
     Everything inside is fsynced first. An older folder at `path` is moved aside and removed only
     once the new one stands in its place, so at least one of the two exists, whole, at any instant.
+
+    Args:
+        path: Where the folder shall stand.
+        keep: Leave the older one beside it, see `previous_folder`, until the next is written.
 
     Raises:
         OutputError: The disk is full, or the folder cannot be written.
@@ -61,7 +65,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             yield temporary
             with ThreadPoolExecutor(_FSYNC_THREADS) as pool:  # disks take many at once
                 list(pool.map(_fsync, [temporary, *temporary.rglob("*")]))
-            _swap(temporary, path)
+            _swap(temporary, path, keep=keep)
             _fsync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -80,11 +84,11 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def previous_folder(path: Path) -> Path:
-    """Where the folder that `path` replaces lies for the instant of the exchange."""
+    """Where the folder that `path` replaced lies: for an instant, or as long as it is kept."""
     return path.with_name(f"{path.name}.previous")
 
 
-def _swap(new: Path, path: Path) -> None:
+def _swap(new: Path, path: Path, *, keep: bool) -> None:
     """Put `new` at `path`; whoever is killed in between leaves `<path>.previous`, whole."""
     aside = previous_folder(path)
     if path.exists():
@@ -92,7 +96,7 @@ def _swap(new: Path, path: Path) -> None:
             shutil.rmtree(aside)
         path.rename(aside)
     new.rename(path)
-    if aside.exists():
+    if aside.exists() and not keep:
         shutil.rmtree(aside)
 
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ram_cli.engine.integrity import find_damage, seal
 from ram_cli.errors import CheckpointError, OutputError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_folder, previous_folder, write_text
 
@@ -42,7 +44,8 @@ class Position:
 class RunFolder:
     """Paths inside a run folder, and the rules by which they are written.
 
-    Layout: `config.toml`, `log.jsonl`, `tensorboard/`, `checkpoints/last/`, `best/`, `final/`.
+    Layout: `config.toml`, `log.jsonl`, `tensorboard/`, `checkpoints/last/`,
+    `checkpoints/last.previous/`, `best/`, `final/`.
     """
 
     path: Path
@@ -155,27 +158,61 @@ class RunFolder:
                 (self.path / LOCK_FILE).unlink()
                 self.path.rmdir()
 
-    def save_checkpoint(self, position: Position, write: Callable[[Path], None]) -> None:
-        """Replace `checkpoints/last/` atomically by what `write(folder)` puts down."""
-        with atomic_folder(self.last) as folder:
-            write(folder)
-            (folder / POSITION_FILE).write_text(json.dumps(asdict(position), indent=1) + "\n")
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the newest, to fall back on."""
+        return previous_folder(self.last)
 
-    def checkpoint(self) -> tuple[Path, Position] | None:
-        """Newest complete checkpoint and its position, or None before the first.
+    def save_checkpoint(self, position: Position, write: Callable[[Path], None]) -> None:
+        """Make what `write(folder)` puts down the newest checkpoint, atomically; keep one before.
 
         Raises:
-            CheckpointError: A checkpoint is there but its position cannot be read.
+            OutputError: The disk is full, or the folder cannot be written.
         """
-        for folder in (self.last, previous_folder(self.last)):
-            if (folder / POSITION_FILE).exists():
+        with atomic_folder(self.last, keep=True) as folder:
+            write(folder)
+            (folder / POSITION_FILE).write_text(json.dumps(asdict(position), indent=1) + "\n")
+            seal(folder)
+            # A damaged one must not take the place of the good one that the run went on from.
+            if self.last.exists() and find_damage(self.last):
+                shutil.rmtree(self.last)
+
+    def checkpoint(self) -> tuple[Path, Position] | None:
+        """Newest undamaged checkpoint and its position, or None before the first.
+
+        Raises:
+            CheckpointError: There are checkpoints, but all of them are damaged.
+        """
+        found = [folder for folder in (self.last, self.previous) if folder.exists()]
+        damage = {}
+        for folder in found:
+            damage[folder] = find_damage(folder)
+            if damage[folder] is None:
                 return folder, _read_position(folder / POSITION_FILE)
-        return None
+        if not found:
+            return None
+        told = "; ".join(f"{folder}: {fault}" for folder, fault in damage.items())
+        raise CheckpointError(
+            f"no undamaged checkpoint is left ({told}). Restore one from a copy, or start a new "
+            f"run with --config {self.config} --output FOLDER."
+        )
+
+    def fallback(self) -> str | None:
+        """One line that says which checkpoint a run falls back on and why; None if it need not."""
+        if not self.last.exists() or (damage := find_damage(self.last)) is None:
+            return None
+        found = self.checkpoint()
+        if found is None:  # it went away meanwhile
+            return None
+        return (
+            f"the checkpoint {self.last} is damaged: {damage}. Going on from the one before it, "
+            f"after step {found[1].step}."
+        )
 
 
 def _read_position(path: Path) -> Position:
     try:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return Position(**values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"damaged checkpoint: {path} ({error}).") from error

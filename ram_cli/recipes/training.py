@@ -151,6 +151,8 @@ def train_network(
     if copies != NONE:
         record = {**record, "image_copies": copies}
     _begin(settings, run, dataset, record, copies)
+    if fallback := run.fallback():
+        reporter.warn(fallback)
     # Here, before the first step: another memory format takes other kernels, whose last bits
     # differ, and a resumed run must take the same ones as the run it goes on with.
     place(model, runtime)
