@@ -1,23 +1,26 @@
 """Networks that are not trained, by ONNX Runtime: on a CPU it fuses what torch runs layer by layer.
 
-Letters: B images in a batch, S side of their square in pixels, D embedding dimension.
+Letters: B images in a batch, H and W their height and width in pixels, S where both are one, D
+embedding dimension.
 """
 
+import contextlib
 import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ram_cli.engine.runtime import Runtime
+from ram_cli.errors import ModelError
 from ram_cli.models import Embedder
 from ram_cli.progress import SILENT, Reporter
 
 Embed = Callable[[Tensor], Tensor]
-"""Normalised images float32 `[B, 3, S, S]` → unit vectors `[B, D]`; called outside autograd."""
+"""Normalised images float32 `[B, 3, H, W]` → unit vectors `[B, D]`; called outside autograd."""
 
 TOLERANCE = 1e-4
 """Largest difference from torch's unit vectors; what is measured lies near 1e-6."""
@@ -27,9 +30,14 @@ WORTH_PIXELS = 256 * 224 * 224
 _CHUNK_PIXELS = 16 * 224 * 224
 """Pixels of input that go through at once: more leaves the caches, fewer leaves cores idle."""
 _PROBE_IMAGES = 3
+_TRACED_SHAPE = (160, 224)
+"""Height and width that a network for images of any shape is traced at."""
+_PROBE_SHAPES = ((224, 160), (193, 131), (97, 258))
+"""Where such a network is compared with torch. What tracing took for constant shows in another
+aspect, in sides that no stride divides, in smaller and in longer maps."""
 
 
-def chosen_engine(runtime: Runtime, *, size: int, images: int) -> Literal["torch", "onnxruntime"]:
+def chosen_engine(runtime: Runtime, *, size: int, images: float) -> Literal["torch", "onnxruntime"]:
     """What `fast_inference` takes, unless the network turns out to need torch."""
     worth = images * size * size >= WORTH_PIXELS
     if runtime.engine == "torch" or (runtime.engine == "auto" and not worth):
@@ -42,7 +50,8 @@ def fast_inference(
     runtime: Runtime,
     *,
     size: int,
-    images: int,
+    images: float,
+    any_shape: bool = False,
     pooled: bool = False,
     reporter: Reporter = SILENT,
 ) -> Embed:
@@ -55,8 +64,10 @@ def fast_inference(
     Args:
         model: In eval mode on the runtime's device.
         runtime: Where and how to compute.
-        size: S, the only one that the result takes.
-        images: How many will be embedded.
+        size: S, the only one that the result takes unless it takes any shape.
+        images: How many of S x S pixels will be embedded; of other shapes, as many as have the
+            pixels of so many.
+        any_shape: Whether the result takes images of any height and width.
         pooled: Stop before the projection.
         reporter: Told if the network has to stay with torch.
 
@@ -69,14 +80,15 @@ def fast_inference(
     plain: Embed = model.pool if pooled else model
     if chosen_engine(runtime, size=size, images=images) == "torch":
         return plain
-    probe = torch.randn(_PROBE_IMAGES, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = plain(probe)
+    shapes = _PROBE_SHAPES if any_shape else ((size, size),)
     try:
-        fast = OnnxNetwork(_Pooled(model) if pooled else model, size)
-        difference = float((fast(probe) - expected).abs().max())
+        network = _Pooled(model) if pooled else model
+        fast = OnnxNetwork(network, _TRACED_SHAPE if any_shape else (size, size), any_shape)
+        difference = float(torch.stack([_difference(fast, plain, shape) for shape in shapes]).max())
         obstacle = f"its vectors differ by {difference:.1g}"
-    except Exception as error:  # noqa: BLE001 - whatever stops another library, torch computes
+    except Exception as error:
+        if isinstance(error, ModelError) and not any_shape:
+            raise
         difference = math.inf
         obstacle = (str(error).strip() or type(error).__name__).splitlines()[0]
     if difference <= TOLERANCE:
@@ -87,15 +99,23 @@ def fast_inference(
     return plain
 
 
+def _difference(fast: Embed, plain: Embed, shape: tuple[int, int]) -> Tensor:
+    """Largest difference of the vectors of noise of that height and width, a scalar."""
+    probe = torch.randn(_PROBE_IMAGES, 3, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return (fast(probe) - plain(probe)).abs().max()
+
+
 class OnnxNetwork:
     """A network of one input and one output, handed over to ONNX Runtime in float32.
 
     Args:
         network: In eval mode on the CPU.
-        size: S.
+        shape: H and W.
+        any_shape: Take images of other heights and widths as well.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, int], any_shape: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -104,15 +124,15 @@ class OnnxNetwork:
         # Threads that wait in a loop would take the cores from decoding and from the student.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = onnxruntime.InferenceSession(
-            _exported(network, size), options, providers=["CPUExecutionProvider"]
+            _exported(network, shape, any_shape), options, providers=["CPUExecutionProvider"]
         )
-        self._chunk = max(1, _CHUNK_PIXELS // (size * size))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """`[B, 3, S, S]` → `[B, D]`."""
+        """`[B, 3, H, W]` → `[B, D]`."""
+        chunk_size = max(1, _CHUNK_PIXELS // images.shape[2:].numel())
         parts = [
             self._session.run(None, {"images": chunk.contiguous().numpy()})[0]
-            for chunk in torch.split(images, self._chunk)
+            for chunk in torch.split(images, chunk_size)
         ]
         return torch.cat([torch.from_numpy(part) for part in parts])
 
@@ -129,23 +149,42 @@ class _Pooled(nn.Module):
         return self.model.pool(images)
 
 
-def _exported(network: nn.Module, size: int) -> bytes:
-    """The network as ONNX, for batches of any length.
+def _exported(network: nn.Module, shape: tuple[int, int], any_shape: bool) -> bytes:
+    """The network as ONNX, for batches of any length, of one height and width or of any.
 
     By tracing, which takes a second or two where the exporter on `torch.export` takes ten to
     twenty; what a trace may get wrong, the comparison with torch finds.
     """
     buffer: Any = io.BytesIO()  # which torch takes here, though its signature does not say so
-    with warnings.catch_warnings(), torch.no_grad():
+    free = {0: "batch", 2: "height", 3: "width"} if any_shape else {0: "batch"}
+    with warnings.catch_warnings(), torch.no_grad(), _no_graphs_printed():
         warnings.simplefilter("ignore")  # on values that a trace takes for constant; see above
         torch.onnx.export(
             network,
-            (torch.zeros(2, 3, size, size),),
+            (torch.zeros(2, 3, *shape),),
             buffer,
             input_names=["images"],
             output_names=["vectors"],
-            dynamic_axes={"images": {0: "batch"}, "vectors": {0: "batch"}},
+            dynamic_axes={"images": free, "vectors": {0: "batch"}},
             dynamo=False,
         )
     exported: bytes = buffer.getvalue()
     return exported
+
+
+@contextlib.contextmanager
+def _no_graphs_printed() -> Iterator[None]:
+    """Keep standard output clean of a refused network, which torch prints there to its last layer.
+
+    It has a switch for that, which an export turns on by itself.
+    """
+    name = "_jit_onnx_log"
+    printing = getattr(torch._C, name, None)
+    if printing is None:
+        yield
+        return
+    setattr(torch._C, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        setattr(torch._C, name, printing)

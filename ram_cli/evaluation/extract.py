@@ -86,18 +86,14 @@ def embed_images(
     training = model.training
     place(model, runtime).eval()
     try:
-        # A network is handed over at one size: that of the crops.
-        embed = (
-            fast_inference(
-                model,
-                runtime,
-                size=spec.size,
-                images=len(images),
-                pooled=pooled,
-                reporter=reporter,
-            )
-            if _one_size(fit, scales)
-            else None
+        embed = fast_inference(
+            model,
+            runtime,
+            size=spec.size,
+            images=_work(len(images), scales),
+            any_shape=fit == "whole" or tuple(scales) != SINGLE_SCALE,
+            pooled=pooled,
+            reporter=reporter,
         )
         with reporter.task(description, len(images)) as task:
             for batch in loader:
@@ -122,21 +118,18 @@ def embed_images(
     return vectors
 
 
-def arithmetic(
-    runtime: Runtime, *, images: int, size: int, scales: Sequence[float], fit: Fit
-) -> str:
+def arithmetic(runtime: Runtime, *, images: int, size: int, scales: Sequence[float]) -> str:
     """Number format of `embed_images`, and what runs the network if not torch: for keys of vectors.
 
     Vectors of one network by two engines differ in their last bits.
     """
-    if not _one_size(fit, scales):
-        return runtime.precision
-    engine = chosen_engine(runtime, size=size, images=images)
+    engine = chosen_engine(runtime, size=size, images=_work(images, scales))
     return runtime.precision if engine == "torch" else f"{runtime.precision}-{engine}"
 
 
-def _one_size(fit: Fit, scales: Sequence[float]) -> bool:
-    return fit == "crop" and tuple(scales) == SINGLE_SCALE
+def _work(images: int, scales: Sequence[float]) -> float:
+    """How many images at scale 1 have the pixels of so many at all scales."""
+    return images * sum(scale**2 for scale in scales)
 
 
 class _IndexedViews(Dataset[ShapedItem]):

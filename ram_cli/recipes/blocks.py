@@ -82,11 +82,7 @@ class VectorBlocks:
         wanted = self.key(side) | {
             "images": images_hash(images),
             "precision": arithmetic(
-                self.runtime,
-                images=len(images),
-                size=side.size,
-                scales=self.scales,
-                fit=self.fit,
+                self.runtime, images=len(images), size=side.size, scales=self.scales
             ),
         }
         path = self.folder(side) / f"{wanted['images'][:_DIGITS]}.safetensors"

@@ -74,7 +74,6 @@ class FeatureKey:
                 images=sum(map(len, dataset.splits.values())),
                 size=model.spec.size,
                 scales=scales,
-                fit=fit,
             ),
             fit,
         )

@@ -8,7 +8,7 @@ import torch
 from ram_cli.engine import Runtime, inference, resolve_runtime
 from ram_cli.engine import runtime as runtime_module
 from ram_cli.engine.inference import OnnxNetwork, fast_inference
-from ram_cli.errors import ConfigError
+from ram_cli.errors import ConfigError, ModelError
 from ram_cli.models import build_embedder
 
 pytest.importorskip("onnxruntime")
@@ -62,6 +62,52 @@ def test_vectors_are_those_of_torch(backbone, size, pooled, monkeypatch):
     assert not model.training
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "timm:test_efficientnet",
+        "timm:tf_efficientnet_lite0",  # pads by the size of what it sees
+        "timm:test_resnet",
+    ],
+)
+def test_one_network_takes_images_of_any_shape(backbone):
+    torch.manual_seed(2)
+    model = build_embedder(backbone, pretrained=False, dimension=16, input_size=64).eval()
+    embed = fast_inference(model, ALWAYS, size=64, images=1, any_shape=True)
+    assert isinstance(embed, OnnxNetwork)
+    for shape in ((64, 64), (99, 131), (150, 70), (33, 256)):
+        images = torch.randn(2, 3, *shape)
+        with torch.no_grad():
+            expected = model(images)
+        torch.testing.assert_close(embed(images), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "more"),
+    [("timm:test_resnet", {"regional": True}), ("timm:test_vit", {})],
+)
+def test_what_a_trace_takes_for_constant_is_found(backbone, more, capfd):
+    model = build_embedder(backbone, pretrained=False, dimension=16, input_size=160, **more).eval()
+    notes = Notes()
+    given = {"size": 160, "images": 1, "reporter": notes}
+    assert fast_inference(model, ALWAYS, any_shape=True, **given) is model
+    assert "stays with torch" in notes.said[0]
+    assert not capfd.readouterr().out
+    assert isinstance(fast_inference(model, ALWAYS, **given), OnnxNetwork)
+
+
+def test_a_size_that_a_network_does_not_take_is_an_error_where_it_is_the_only_one(
+    model, monkeypatch
+):
+    def refuse(images):
+        raise ModelError("takes 32 pixels only")
+
+    monkeypatch.setattr(model, "pool", refuse)
+    with pytest.raises(ModelError, match="32 pixels"):
+        fast_inference(model, ALWAYS, size=64, images=1)
+    assert fast_inference(model, ALWAYS, size=64, images=1, any_shape=True) is model
+
+
 def test_the_same_images_give_the_same_bits_again(model):
     images = torch.randn(4, 3, 64, 64)
     first, second = (fast_inference(model, ALWAYS, size=64, images=1)(images) for _ in range(2))
@@ -82,7 +128,7 @@ def test_auto_hands_over_only_what_is_long(model, monkeypatch):
 
 
 def test_a_network_that_cannot_be_handed_over_stays_with_torch(model, monkeypatch):
-    def refuse(network, size):
+    def refuse(network, shape, any_shape):
         raise RuntimeError("operator not supported\nand a long story")
 
     monkeypatch.setattr(inference, "_exported", refuse)
