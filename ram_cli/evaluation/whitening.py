@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation.vectors import Vectors, as_vectors, magnitude
+from ram_cli.models import whiten
 
 _CHUNK = 16384  # rows widened to float64 together
 _FIRST_JITTER = 1e-10
 _LAST_JITTER = 1e-2
-_EPSILON = 1e-6  # as in the published L2 normalisation, x / (‖x‖ + 1e-6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +126,7 @@ def apply_whitening(
     projection = whitening.projection[:dimensions].double()
     result = tensor.new_empty(len(tensor), len(projection))
     for start, chunk in enumerate(_chunks(tensor)):
-        whitened = (chunk - whitening.mean.double()) @ projection.T
-        whitened /= whitened.norm(dim=1, keepdim=True) + _EPSILON
+        whitened = whiten(chunk, whitening.mean, projection)
         result[start * _CHUNK : start * _CHUNK + len(chunk)] = whitened
     return result
 

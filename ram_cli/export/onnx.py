@@ -39,6 +39,7 @@ _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights that one file can hold: 2 GiB is protobuf's limit, less room for the graph."""
 
+_CROPPED = "shorter side to round(margin * size), then centre crop"
 _BATCHES = (1, 3)
 _OTHER_SIZE = 32
 
@@ -225,14 +226,15 @@ def _strip(graph_model: Any, *, after: str) -> tuple[str, ...]:
 
 def _description(model: Embedder, kind: OnnxInput, *, any_size: bool) -> dict[str, str]:
     """How to prepare images, as the file's metadata tell it."""
-    spec = model.spec
+    spec, whole = model.spec, model.fit == "whole" and any_size
     content: dict[str, Any] = {
         "size": spec.size,
         "any_size": any_size,
         "mean": list(spec.mean),
         "std": list(spec.std),
-        "margin": MARGIN,
-        "resize": "shorter side to round(margin * size), then centre crop",
+        "fit": "whole" if whole else "crop",
+        "margin": 1.0 if whole else MARGIN,
+        "resize": "longer side down to size, never up, no crop" if whole else _CROPPED,
         "filter": "lanczos",
         "channels": "RGB",
         "input": kind,

@@ -2,8 +2,9 @@
 
 from ram_cli.models.backbones import Backbone, build_backbone
 from ram_cli.models.batchnorm import freeze_batchnorm_statistics
+from ram_cli.models.build import build_embedder
 from ram_cli.models.config import EmbedderConfig
-from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import (
     CARD_FILE,
     is_model_folder,
@@ -15,8 +16,9 @@ from ram_cli.models.folder import (
 from ram_cli.models.hub import MODEL_FILES, fetch_from_hub, is_hub_id, pinned
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
-from ram_cli.models.projection import pca_projection, ridge_projection
+from ram_cli.models.projection import pca_projection, ridge_projection, whiten
 from ram_cli.models.whitening_file import (
+    GALLERY_WHITENING_FILE,
     WHITENING_FILE,
     copy_whitening,
     save_whitening,
@@ -26,6 +28,7 @@ from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
 
 __all__ = [
     "CARD_FILE",
+    "GALLERY_WHITENING_FILE",
     "MODEL_FILES",
     "POOLINGS",
     "WHITENING_FILE",
@@ -52,6 +55,7 @@ __all__ = [
     "save_model",
     "save_whitening",
     "stored_whitening",
+    "whiten",
     "write_model",
     "zoo_whitening",
 ]

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from ram_cli.errors import CheckpointError
 from ram_cli.models.backbones import backbone_spec
+from ram_cli.models.build import embedder_from_config
 from ram_cli.models.config import EmbedderConfig
-from ram_cli.models.embedder import Embedder, embedder_from_config
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import load_tensors
 from ram_cli.models.names import BackboneName, parse_backbone_name
 from ram_cli.models.pooling import POOLINGS
 from ram_cli.models.tensor_files import read_pickle
+from ram_cli.views.whole import Fit
 
 _HEAD_KEYS = {
     "lwhiten.weight": "local_whitening.linear.weight",
@@ -44,11 +46,13 @@ class _Layout:
         backbone: The network.
         prefixes: Prefix in the file → prefix in our state dict; the longest match counts.
         whole_features: As in `EmbedderConfig`.
+        fit: As there: all that was published but RAML's is for landmarks.
     """
 
     backbone: BackboneName
     prefixes: dict[str, str]
     whole_features: bool = False
+    fit: Fit = "whole"
 
 
 def load_published(path: Path | str) -> Embedder:
@@ -133,11 +137,11 @@ def _layout(path: Path, architecture: str, state_dict: dict[str, Tensor]) -> _La
 
 def _raml_layout(name: BackboneName) -> _Layout:
     if name.library == "timm":
-        return _Layout(name, {"backbone.": ""})
+        return _Layout(name, {"backbone.": ""}, fit="crop")
     network = _whole_network(name)
     if hasattr(network, "features"):
-        return _Layout(name, {"backbone.": "features."}, whole_features=True)
-    return _Layout(name, _positions("backbone.", network))
+        return _Layout(name, {"backbone.": "features."}, whole_features=True, fit="crop")
+    return _Layout(name, _positions("backbone.", network), fit="crop")
 
 
 def _positions(theirs: str, parent: nn.Module, ours: str = "") -> dict[str, str]:
@@ -182,6 +186,7 @@ def _config(
         regional_whitening="pool.whiten.weight" in state_dict,
         adapter=0 if adapter is None else len(adapter),
         whole_features=layout.whole_features,
+        fit=layout.fit,
     )
 
 

@@ -1,10 +1,11 @@
 """The description of an embedder, enough to build it again."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from ram_cli.errors import CheckpointError
 from ram_cli.views.spec import InputSpec
+from ram_cli.views.whole import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class EmbedderConfig:
         adapter: Width of a 1 × 1 convolution with ReLU after the backbone; 0 for none.
         whole_features: torchvision's `.features` untouched: VGG and AlexNet keep their last
             max-pooling, DenseNet has no ReLU at its end.
+        fit: What it was made to see of an image: "crop", "whole", or empty where nothing says so.
     """
 
     backbone: str
@@ -41,6 +43,7 @@ class EmbedderConfig:
     regional_whitening: bool = False
     adapter: int = 0
     whole_features: bool = False
+    fit: str = ""
 
     @property
     def spec(self) -> InputSpec:
@@ -48,10 +51,11 @@ class EmbedderConfig:
         return InputSpec(self.input_size, self.mean, self.std)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON knows them."""
+        """The fields as JSON knows them; an older ram reads them all where `fit` is empty."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            if (name, value) != ("fit", "")
         }
 
     @classmethod
@@ -76,6 +80,8 @@ class EmbedderConfig:
                 for name, field in known.items()
                 if name in content
             }
+            if checked.get("fit", "") not in ("", *get_args(Fit)):
+                raise TypeError(f"fit: {checked['fit']!r} should be crop or whole")
             return cls(**checked)
         except TypeError as error:
             raise CheckpointError(f"{where}: {str(error).rpartition('__init__() ')[2]}.") from error

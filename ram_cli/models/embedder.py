@@ -6,14 +6,13 @@ an embedding.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ram_cli.errors import ModelError
-from ram_cli.models.backbones import Backbone, build_backbone
+from ram_cli.models.backbones import Backbone
 from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.images import ImageLike, embed
 from ram_cli.models.pooling import (
@@ -27,6 +26,10 @@ from ram_cli.models.pooling import (
 )
 from ram_cli.models.projection import orthogonal_start
 from ram_cli.views.spec import InputSpec
+from ram_cli.views.whole import Fit
+
+if TYPE_CHECKING:
+    from ram_cli.models.search_whitening import WhiteningSource
 
 
 class Embedder(nn.Module):
@@ -37,7 +40,12 @@ class Embedder(nn.Module):
     Args:
         config: What to build; `dimension` counts only where there is a projection.
         backbone: The backbone that `config` names.
+
+    Attributes:
+        whitening_source: Finds the whitening of its searches; None for a model that was not loaded.
     """
+
+    whitening_source: "WhiteningSource | None" = None
 
     def __init__(self, config: EmbedderConfig, backbone: Backbone) -> None:
         super().__init__()
@@ -85,14 +93,28 @@ class Embedder(nn.Module):
         with full_precision(pooled) as wide:
             return l2_normalise(linear(wide, self.projection))
 
-    def embed(self, images: ImageLike | Iterable[ImageLike], *, batch_size: int = 32) -> Tensor:
+    def embed(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        fit: Fit | None = None,
+        whitening: "bool | Embedder | None" = None,
+        batch_size: int = 32,
+    ) -> Tensor:
         """Embed images of any kind, prepared as this model expects them.
 
         Args:
             images: N images, or one: paths, images of Pillow, uint8 RGB arrays `[H, W, 3]`, grey
                 ones `[H, W]`, uint8 tensors `[3, H, W]`; kinds may be mixed, and any iterable or
                 one array `[N, H, W, 3]` will do.
-            batch_size: Images that are computed at once, on the device the model is on.
+            fit: What it sees of an image: "crop", the centre, or "whole", all of it; None for what
+                it was made for.
+            whitening: Whether vectors are whitened as in its searches, as by `ram test --whiten`:
+                with the stored whitening of the gallery network, which is the teacher of a student
+                and else the model itself. None whitens where there is one and `fit` is "whole" by
+                itself. A model instead: that of this gallery network.
+            batch_size: Images that are computed at once, on the device the model is on; of whole
+                images as many as have the pixels of so many 224 x 224 crops.
 
         Returns:
             Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
@@ -100,8 +122,14 @@ class Embedder(nn.Module):
         Raises:
             UnreadableImageError: A file is missing or damaged.
             DataError: Something is no image, or its pixels are not uint8.
+            ModelError: A whitening is asked for and there is none, or its network is not here.
         """
-        return embed(self, images, batch_size=batch_size)
+        return embed(self, images, fit=fit, whitening=whitening, batch_size=batch_size)
+
+    @property
+    def fit(self) -> Fit:
+        """What it was made to see of an image; the centre where nothing says so."""
+        return "whole" if self.config.fit == "whole" else "crop"
 
     @property
     def spec(self) -> InputSpec:
@@ -196,100 +224,6 @@ class Embedder(nn.Module):
             for name, parameters, scale, decay in groups
             if (training := [parameter for parameter in parameters if parameter.requires_grad])
         ]
-
-
-def build_embedder(
-    backbone: str,
-    *,
-    pooling: str = "gem",
-    dimension: int = 512,
-    pretrained: bool | str | Path = True,
-    input_size: int | None = None,
-    local_whitening: bool = False,
-    regional: bool = False,
-    regional_whitening: bool = False,
-    adapter: int = 0,
-    whole_features: bool = False,
-    init_from: Embedder | None = None,
-) -> Embedder:
-    """Build an embedder around a backbone.
-
-    Args:
-        backbone: `timm:NAME`, `torchvision:NAME` or a bare name, looked up in torchvision first.
-        pooling: Key of `POOLINGS`.
-        dimension: D; 0 for no projection.
-        pretrained: Backbone weights: True for published ones, False for random ones, or a file.
-        input_size: Side of its square input in pixels; None for what it was trained at.
-        local_whitening: Linear layer on every position before pooling.
-        regional: Pool over the R-MAC regions.
-        regional_whitening: Linear layer on every region's vector.
-        adapter: Width of a 1 × 1 convolution with ReLU after the backbone; 0 for none.
-        whole_features: Keep the last max-pooling of VGG and AlexNet, no ReLU after DenseNet.
-        init_from: Take over the layers after the backbone from this embedder, usually the
-            teacher, wherever their shapes agree.
-
-    Raises:
-        ModelError: Unknown name, impossible combination, weights out of reach.
-        CheckpointError: The file of weights is damaged or of another network.
-    """
-    if dimension < 0 or adapter < 0:
-        raise ModelError(f"dimension and adapter cannot be negative: {dimension}, {adapter}.")
-    built = build_backbone(
-        backbone, pretrained=pretrained, input_size=input_size, whole_features=whole_features
-    )
-    config = replace(
-        _described(built, pooling, dimension),
-        local_whitening=local_whitening,
-        regional=regional,
-        regional_whitening=regional_whitening,
-        adapter=adapter,
-        whole_features=whole_features,
-    )
-    embedder = Embedder(config, built)
-    if init_from is not None:
-        _take_over_head(embedder, init_from)
-    return embedder
-
-
-def embedder_from_config(config: EmbedderConfig) -> Embedder:
-    """Build what `config` describes, with random weights.
-
-    Raises:
-        ModelError: The installed libraries do not have it.
-    """
-    backbone = build_backbone(
-        config.backbone,
-        pretrained=False,
-        input_size=config.network_size,
-        whole_features=config.whole_features,
-    )
-    return Embedder(config, backbone)
-
-
-def _described(backbone: Backbone, pooling: str, dimension: int) -> EmbedderConfig:
-    """An embedder of nothing but backbone, pooling and projection."""
-    spec = backbone.spec
-    return EmbedderConfig(
-        backbone=backbone.name,
-        pooling=pooling,
-        dimension=dimension,
-        projection=dimension > 0,
-        input_size=spec.size,
-        mean=spec.mean,
-        std=spec.std,
-        network_size=spec.size,
-    )
-
-
-def _take_over_head(embedder: Embedder, source: Embedder) -> None:
-    for part in ("adapter", "local_whitening", "pooling", "projection"):
-        ours, theirs = getattr(embedder, part), getattr(source, part)
-        if ours is None or theirs is None:
-            continue
-        state = cast(nn.Module, theirs).state_dict()
-        shapes = {name: value.shape for name, value in cast(nn.Module, ours).state_dict().items()}
-        if shapes == {name: value.shape for name, value in state.items()}:
-            ours.load_state_dict(state)
 
 
 def _adapter(channels: int, width: int) -> nn.Module:

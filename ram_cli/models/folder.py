@@ -2,24 +2,31 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ram_cli.datasets.sfm import SFM_LISTS
 from ram_cli.errors import CheckpointError, OutputError
 from ram_cli.files import atomic_folder
+from ram_cli.models.build import embedder_from_config
 from ram_cli.models.config import EmbedderConfig
-from ram_cli.models.embedder import Embedder, embedder_from_config
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.tensor_files import assert_finite, read_json, read_safetensors
 from ram_cli.version import __version__
+from ram_cli.views.whole import Fit
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 FORMAT = "ram-embedder"
 FORMAT_VERSION = 1
+
+_TOLD = ("settings", "dataset")
+_OF_INPUT = frozenset({"input_size", "fit"})
 
 
 def save_model(embedder: Embedder, folder: Path | str, *, provenance: dict[str, Any]) -> None:
@@ -85,6 +92,7 @@ def load_folder(folder: Path | str) -> Embedder:
     folder = Path(folder)
     content = _read_config(folder)
     config = EmbedderConfig.from_json(content["model"], str(folder / CONFIG_FILE))
+    config = replace(config, fit=config.fit or _fit_as_trained(content.get("provenance")))
     tensors = read_safetensors(folder / WEIGHTS_FILE)
     embedder = embedder_from_config(config)
     load_tensors(embedder, tensors, str(folder / WEIGHTS_FILE))
@@ -134,7 +142,8 @@ def load_tensors(embedder: Embedder, tensors: dict[str, Tensor], where: str) -> 
 def model_hash(model: Embedder | Path | str) -> str:
     """SHA-256 over what a model is: its configuration, names, shapes and values of its weights.
 
-    The input size is left out: the same model at another size has the same hash.
+    The input size and what it sees of an image are left out: the same model at another size has
+    the same hash.
 
     Args:
         model: An embedder, or a model folder.
@@ -158,7 +167,7 @@ def _tensors(embedder: Embedder) -> dict[str, Tensor]:
 
 
 def _hash(config: EmbedderConfig, tensors: dict[str, Tensor]) -> str:
-    described = {key: value for key, value in config.to_json().items() if key != "input_size"}
+    described = {key: value for key, value in config.to_json().items() if key not in _OF_INPUT}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name]
@@ -182,6 +191,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "pip install --upgrade ram-cli"
         )
     return content
+
+
+def _fit_as_trained(record: Any) -> str:
+    """What a folder that was written before `fit` was kept tells of it; empty for nothing."""
+    settings, dataset = (
+        part if isinstance(part, dict) else {}
+        for part in (record.get(name) if isinstance(record, dict) else None for name in _TOLD)
+    )
+    if settings.get("fit") in get_args(Fit):
+        return str(settings["fit"])
+    if dataset.get("source") is None:
+        return ""
+    return "whole" if dataset["source"] in SFM_LISTS else "crop"
 
 
 def _card(embedder: Embedder, provenance: dict[str, Any]) -> str:

@@ -13,7 +13,12 @@ from ram_cli.errors import CheckpointError, ModelError
 from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE
 from ram_cli.models.pretrained import reachable
 
-MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "whitening.safetensors")
+MODEL_FILES = (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    "whitening.safetensors",
+    "gallery-whitening.safetensors",
+)
 """What a model is loaded from; nothing else of a repository is ever fetched."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

@@ -4,11 +4,11 @@ Letters: N images, B images in a batch, S side of a view in pixels, D dimensions
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ram_cli.errors import DataError
+from ram_cli.errors import DataError, ModelError
+from ram_cli.models.projection import whiten
 from ram_cli.views.decode import decode_image, image_pixels
-from ram_cli.views.evaluation import DRAFT_GAP, MARGIN, evaluation_view
+from ram_cli.views.evaluation import DRAFT_GAP, MARGIN, evaluation_view, landmark_view
 from ram_cli.views.tensors import normalise
+from ram_cli.views.whole import Fit, batch_of, stack_by_shape
 
 if TYPE_CHECKING:
     from ram_cli.models.embedder import Embedder
@@ -31,41 +33,89 @@ _DECODERS = 4
 
 
 def embed(
-    model: "Embedder", images: ImageLike | Iterable[ImageLike], *, batch_size: int = 32
+    model: "Embedder",
+    images: ImageLike | Iterable[ImageLike],
+    *,
+    fit: Fit | None = None,
+    whitening: "bool | Embedder | None" = None,
+    batch_size: int = 32,
 ) -> Tensor:
-    """Embed images as evaluation does: resized, centre crop, normalised; see `Embedder.embed`."""
+    """Embed images as evaluation does; see `Embedder.embed`."""
+    chosen = model.fit if fit is None else fit
+    if chosen not in get_args(Fit):
+        raise DataError(f"fit is {fit!r}; it is 'crop', 'whole' or None.")
+    applied = _whitening(model, whitening, by_itself=chosen == model.fit == "whole")
     first = next(model.parameters())
-    batches, training = [], model.training
+    parts, training = [], model.training
     model.eval()
     try:
         with torch.inference_mode():
-            for views in _batches(_one_by_one(images), model.spec.size, batch_size):
-                inputs = normalise(views.to(first.device), model.spec, first.dtype)
-                batches.append(model(inputs).float().cpu())
+            for views in _batches(_one_by_one(images), model.spec.size, chosen, batch_size):
+                vectors = torch.empty(len(views), model.dimension)
+                for places, stacked in _stacks(views, chosen, batch_size):
+                    inputs = normalise(stacked.to(first.device), model.spec, first.dtype)
+                    vectors[places] = model(inputs).float().cpu()
+                parts.append(vectors)
     finally:
         model.train(training)
-    return torch.cat(batches) if batches else torch.empty(0, model.dimension)
+    vectors = torch.cat(parts) if parts else torch.empty(0, model.dimension)
+    return vectors if applied is None else whiten(vectors, *applied).float()
 
 
-def view_of(image: ImageLike, size: int, number: int = 0) -> Tensor:
-    """What a network sees of one image: uint8 `[3, S, S]`.
+def view_of(image: ImageLike, size: int, number: int = 0, fit: Fit = "crop") -> Tensor:
+    """What a network sees of one image: uint8 `[3, S, S]`, or whole `[3, h, w]`.
 
     Args:
         image: The image.
-        size: S.
+        size: S, or the longer side of a whole image.
         number: Its place among others, for errors.
+        fit: Its centre, or all of it.
 
     Raises:
         UnreadableImageError: A file is missing or damaged.
         DataError: The pixels are not 8-bit RGB or grey.
     """
+    view = landmark_view if fit == "whole" else evaluation_view
     if isinstance(image, str | os.PathLike):
-        return evaluation_view(
-            decode_image(Path(image), min_side=round(size * MARGIN * DRAFT_GAP)), size
-        )
+        # As in evaluation: whole images are never decoded at a fraction.
+        draft = None if fit == "whole" else round(size * MARGIN * DRAFT_GAP)
+        return view(decode_image(Path(image), min_side=draft), size)
     if isinstance(image, Image.Image):
-        return evaluation_view(image_pixels(image), size)
-    return evaluation_view(_pixels(image, number), size)
+        return view(image_pixels(image), size)
+    return view(_pixels(image, number), size)
+
+
+def _whitening(
+    model: "Embedder", wanted: "bool | Embedder | None", *, by_itself: bool
+) -> tuple[Tensor, Tensor] | None:
+    """The whitening to apply; see `Embedder.embed`."""
+    if wanted is False or (wanted is None and not by_itself):
+        return None
+    asked = isinstance(wanted, torch.nn.Module)
+    source = (wanted if asked else model).whitening_source  # type: ignore[union-attr]
+    found = None if source is None else source.find()
+    if found is None:
+        if wanted is None:
+            return None
+        raise ModelError(
+            "whitening: the gallery network brings none. Learn one with ram test "
+            "--learn-whitening … --store-whitening, or leave whitening out."
+        )
+    if found[1].shape[1] != model.dimension:
+        raise ModelError(
+            f"whitening: it is of {found[1].shape[1]} dimensions, but vectors have "
+            f"{model.dimension}."
+        )
+    return found
+
+
+def _stacks(views: Sequence[Tensor], fit: Fit, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Places `[b]` of views of one shape, and the views `[b, 3, h, w]`, as many as go at once."""
+    for places, stacked in zip(*stack_by_shape(views), strict=True):
+        height, width = stacked.shape[2:]
+        most = batch_of(height, width, batch_size) if fit == "whole" else batch_size
+        for start in range(0, len(places), most):
+            yield places[start : start + most], stacked[start : start + most]
 
 
 def _pixels(image: object, number: int) -> NDArray[np.uint8]:
@@ -103,8 +153,10 @@ def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     raise DataError(f"{type(images).__name__} is neither an image nor several images.")
 
 
-def _batches(images: Iterator[ImageLike], size: int, batch_size: int) -> Iterator[Tensor]:
-    """Views uint8 `[B, 3, S, S]`; the next batch is decoded while this one is computed with."""
+def _batches(
+    images: Iterator[ImageLike], size: int, fit: Fit, batch_size: int
+) -> Iterator[list[Tensor]]:
+    """Views of B images; the next batch is decoded while this one is computed with."""
     if batch_size < 1:
         raise DataError(f"batch_size is {batch_size}; it must be 1 or more.")
     number = 0
@@ -113,12 +165,12 @@ def _batches(images: Iterator[ImageLike], size: int, batch_size: int) -> Iterato
         while True:
             chunk = list(islice(images, batch_size))
             ahead = [
-                pool.submit(view_of, image, size, number + place)
+                pool.submit(view_of, image, size, number + place, fit)
                 for place, image in enumerate(chunk)
             ]
             number += len(chunk)
             if waiting:
-                yield torch.stack([future.result() for future in waiting])  # [B, 3, S, S]
+                yield [future.result() for future in waiting]
             if not ahead:
                 return
             waiting = ahead

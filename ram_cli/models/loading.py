@@ -9,6 +9,7 @@ from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE, is_model_folder, load_folder
 from ram_cli.models.hub import fetch_from_hub, is_hub_id
 from ram_cli.models.off_the_shelf import off_the_shelf, pass_through
+from ram_cli.models.search_whitening import WhiteningSource
 from ram_cli.models.zoo import find_in_zoo, load_from_zoo
 from ram_cli.progress import SILENT, Reporter
 
@@ -49,14 +50,15 @@ def load_model(
     """
     name = str(name_or_path)
     if (path := Path(name).expanduser()).exists():
-        return _resized(load_from_disk(path), input_size)
+        return _finished(load_from_disk(path), input_size, WhiteningSource(str(path.resolve())))
     if _looks_like_a_path(name_or_path):
         raise ModelError(f"there is no file or folder {name}.")
     if known := find_in_zoo(name):
         found = load_from_zoo(known, cache_dir=cache_dir, mirror=mirror, reporter=reporter)
-        return _resized(found, input_size)
+        return _finished(found, input_size, WhiteningSource(known, cache_dir, mirror))
     if is_hub_id(name):
-        return _resized(load_folder(fetch_from_hub(name)), input_size)
+        folder = fetch_from_hub(name)
+        return _finished(load_folder(folder), input_size, WhiteningSource(str(folder)))
     described = off_the_shelf(name, pooling)
     built = build_backbone(described.backbone, pretrained=pretrained, input_size=input_size)
     return pass_through(Embedder(described.config(built, dimension), built)).eval()
@@ -79,7 +81,8 @@ def load_from_disk(path: Path) -> Embedder:
     return load_published(path)
 
 
-def _resized(embedder: Embedder, input_size: int | None) -> Embedder:
+def _finished(embedder: Embedder, input_size: int | None, source: WhiteningSource) -> Embedder:
+    embedder.whitening_source = source
     if input_size is not None:
         embedder.set_input_size(input_size)
     return embedder

@@ -1,4 +1,4 @@
-"""Where the last linear layer starts from.
+"""Where the last linear layer starts from, and the one that may follow it: whitening.
 
 Letters: N training images, C pooled channels, D embedding dimension.
 
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ram_cli.errors import ModelError
+
+_EPSILON = 1e-6  # as in the published L2 normalisation, x / (‖x‖ + 1e-6)
 
 
 def orthogonal_start(layer: nn.Linear) -> None:
@@ -72,3 +74,10 @@ def ridge_projection(
     solved = torch.linalg.solve(covariance + decay * identity, centred.T @ (wanted - wanted_mean))
     weight = solved.T.contiguous()  # [D, C]
     return weight.to(features.dtype), (wanted_mean - weight @ mean).to(features.dtype)
+
+
+def whiten(vectors: Tensor, mean: Tensor, projection: Tensor) -> Tensor:
+    """Whiten vectors `[N, D]` in float64: P(x − m), then L2; `[N, rows of P]`."""
+    whitened = (vectors.double() - mean.double()) @ projection.double().T
+    norms: Tensor = whitened.norm(dim=1, keepdim=True)
+    return whitened / (norms + _EPSILON)

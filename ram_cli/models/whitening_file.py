@@ -1,6 +1,6 @@
 """The whitening that goes with a model: beside it in its folder, inside a published file, or named.
 
-A model never applies it by itself; who compares vectors of whole landmarks may.
+`forward` never applies it; `embed` does where a model sees whole images, and `ram test --whiten`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,16 @@ from ram_cli.progress import SILENT, Reporter
 WHITENING_FILE = "whitening.safetensors"
 """Its name in a model folder; holds `m` `[D]` and `P` `[D, D]`, float64."""
 
+GALLERY_WHITENING_FILE = "gallery-whitening.safetensors"
+"""In the folder of a student: the whitening of the teacher that it was exported with."""
+
 
 def save_whitening(
-    folder: Path | str, mean: Tensor, projection: Tensor, metadata: Mapping[str, str]
+    folder: Path | str,
+    mean: Tensor,
+    projection: Tensor,
+    metadata: Mapping[str, str],
+    file: str = WHITENING_FILE,
 ) -> Path:
     """Keep a whitening in a model folder, in place of an older one.
 
@@ -32,11 +39,12 @@ def save_whitening(
         mean: m, `[D]`.
         projection: P, `[D, D]`; whitened vectors are P(x − m), then L2.
         metadata: What it was learned from, and for which input.
+        file: Its name there.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    path = Path(folder) / WHITENING_FILE
+    path = Path(folder) / file
     tensors = {"m": mean.double().contiguous(), "P": projection.double().contiguous()}
     with atomic_file(path) as temporary:
         try:
@@ -46,13 +54,13 @@ def save_whitening(
     return path
 
 
-def read_whitening(folder: Path | str) -> tuple[Tensor, Tensor] | None:
+def read_whitening(folder: Path | str, file: str = WHITENING_FILE) -> tuple[Tensor, Tensor] | None:
     """Mean `[D]` and projection `[D, D]` kept in a model folder; None where there are none.
 
     Raises:
         CheckpointError: The file is damaged or holds something else.
     """
-    path = Path(folder) / WHITENING_FILE
+    path = Path(folder) / file
     if not path.is_file():
         return None
     tensors = read_safetensors(path)
@@ -64,18 +72,23 @@ def read_whitening(folder: Path | str) -> tuple[Tensor, Tensor] | None:
     return mean.double(), projection.double()
 
 
-def copy_whitening(source: Path | str, target: Path | str) -> bool:
-    """Bring the whitening of one model folder into another; returns whether there was one.
+def copy_whitening(
+    source: Path | str,
+    target: Path | str,
+    source_file: str = WHITENING_FILE,
+    file: str = WHITENING_FILE,
+) -> bool:
+    """Bring a whitening of one model folder into another; returns whether there was one.
 
     Raises:
         CheckpointError: It is damaged.
         OutputError: The folder cannot be written.
     """
-    if (found := read_whitening(source)) is None:
+    if (found := read_whitening(source, source_file)) is None:
         return False
-    with safe_open(Path(source) / WHITENING_FILE, framework="pt") as opened:
+    with safe_open(Path(source) / source_file, framework="pt") as opened:
         metadata: dict[str, str] = opened.metadata() or {}
-    save_whitening(target, *found, metadata)
+    save_whitening(target, *found, metadata, file)
     return True
 
 

@@ -14,7 +14,7 @@ from ram_cli.datasets import Dataset, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
 from ram_cli.errors import OutputError
 from ram_cli.evaluation import RetrievalMetrics
-from ram_cli.models import fetch_from_hub, is_hub_id, is_model_folder, pinned
+from ram_cli.models import Embedder, fetch_from_hub, is_hub_id, is_model_folder, pinned
 from ram_cli.progress import Reporter
 from ram_cli.recipes.prepared import tell_other_state
 from ram_cli.settings import CommandSettings
@@ -132,6 +132,11 @@ def chosen_fit(wanted: Fit | None, dataset: Dataset) -> Fit:
     if wanted is not None:
         return wanted
     return "whole" if dataset.pairs else "crop"
+
+
+def fit_of(model: Embedder) -> Fit | None:
+    """What a model was made to see of an image; None where nothing says so."""
+    return model.fit if model.config.fit else None
 
 
 def worker_count(requested: int | None, runtime: Runtime) -> int:

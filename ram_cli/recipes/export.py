@@ -12,6 +12,7 @@ from ram_cli.errors import OutputError
 from ram_cli.export import Push, check_name, check_repository, push_folder
 from ram_cli.files import atomic_folder
 from ram_cli.models import (
+    GALLERY_WHITENING_FILE,
     Embedder,
     copy_whitening,
     is_model_folder,
@@ -200,6 +201,10 @@ def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Report
     write_model(part.model, folder, provenance=part.record)
     if is_model_folder(part.source) and copy_whitening(part.source, folder):
         reporter.note("the whitening that was learned for it goes with it")
+    if is_model_folder(part.source):
+        copy_whitening(part.source, folder, GALLERY_WHITENING_FILE, GALLERY_WHITENING_FILE)
+    if part.gallery is not None:
+        copy_whitening(part.gallery, folder, file=GALLERY_WHITENING_FILE)
     keep_results_of(part, folder)
     written = load_model(folder)
     difference = float((_vectors(written) - before).abs().max())

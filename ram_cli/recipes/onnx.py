@@ -125,6 +125,7 @@ def write_graphs(
             reporter.note(
                 f"the graph takes {model.spec.size} × {model.spec.size} pixels only: "
                 f"{model.config.backbone} with {model.config.pooling} depends on the size"
+                + (", so it sees centre crops, not whole images" if model.fit == "whole" else "")
             )
         if len(graph.files) > 1:
             reporter.note(f"more than 2 GiB: keep {' and '.join(graph.files)} side by side")

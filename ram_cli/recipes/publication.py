@@ -27,6 +27,7 @@ from ram_cli.models import (
     load_model,
     model_hash,
     read_provenance,
+    stored_whitening,
 )
 from ram_cli.progress import Reporter
 from ram_cli.recipes.aligned import BESIDE, find_teacher, size_at_distillation, teacher_record
@@ -52,6 +53,7 @@ class Part:
         licence: As stated.
         teacher: The teacher that it is aligned with, where a reader can have it.
         student: The student that it is exported with.
+        gallery: Folder of the teacher that it is exported with, where that has a whitening.
     """
 
     place: str
@@ -65,6 +67,7 @@ class Part:
     licence: str = ""
     teacher: Reference | None = None
     student: Reference | None = None
+    gallery: str | None = None
 
 
 def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[Part]:
@@ -145,6 +148,9 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
         )
     if size := size_at_distillation(student.source, model):
         model.set_input_size(size)
+    if student.model.config.fit:  # it followed the teacher's vectors of that much of an image
+        model.config = replace(model.config, fit=student.model.config.fit)
+    whitened = is_model_folder(found) and stored_whitening(found) is not None
     reporter.note(f"its teacher is {found}, at {model.spec.size} px")
     own_reference, teacher_reference = _references(student.name, settings)
     own = _results(found, model)
@@ -152,7 +158,7 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
         row for row in student.results.rows if row.get("query") == row.get("gallery") == BESIDE
     ]
     published = teacher_reference.name if settings.hub else BESIDE
-    aligned = dict(student.record["teacher"]) | {"name": published}
+    aligned = dict(student.record["teacher"]) | {"name": published, "whitened": whitened}
     return [
         replace(
             student,
@@ -160,6 +166,7 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
             record=student.record | {"teacher": aligned},
             reference=own_reference.name,
             teacher=teacher_reference,
+            gallery=found if whitened else None,
         ),
         Part(
             place=BESIDE,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ram_cli.datasets import (
     Dataset,
@@ -19,6 +19,7 @@ from ram_cli.recipes.aligned import find_teacher, size_at_distillation
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import (
     chosen_fit,
+    fit_of,
     model_folder,
     open_dataset,
     open_runtime,
@@ -31,7 +32,6 @@ from ram_cli.recipes.results import check_savable, keep_results
 from ram_cli.recipes.rows import ResultRow, rows_table, search_table
 from ram_cli.recipes.whitening import Whitenings
 from ram_cli.settings import TestSettings, newest_run
-from ram_cli.views import Fit
 
 _SEARCH_FIELDS = ("distractors", "whiten", "learn_whitening", "store_whitening")
 _SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
@@ -108,7 +108,10 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     shown: list[tuple[Side, Side, ImageSet, ResultRow]] = []
     for dataset in _datasets(settings, name, reporter):
         images = dataset.splits[settings.split]
-        comparison.fits[images.name] = chosen_fit(settings.fit or _fit_as_trained(name), dataset)
+        fit = chosen_fit(settings.fit or fit_of(student_model), dataset)
+        comparison.fits[images.name] = fit
+        if fit == "whole" and settings.fit is None:
+            reporter.note(f"{images.name}: whole images, not centre crops (--fit)")
         for query, gallery in pairs:
             row = comparison.row(query, gallery, images)
             rows.append(row)
@@ -259,13 +262,6 @@ def _split_as_trained(
         )
         trained = {key: value for key, value in trained.items() if key not in asked}
     return settings.model_copy(update=trained)
-
-
-def _fit_as_trained(model: str) -> Fit | None:
-    """What the model was told to see of an image when it was trained."""
-    record = read_provenance(model).get("settings", {}) if is_model_folder(model) else {}
-    fit = record.get("fit")
-    return fit if fit in get_args(Fit) else None
 
 
 def _cost_remark(comparison: Comparison, student: Side, teacher: Side | None) -> list[str]:

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,7 @@ from ram_cli.progress import Reporter
 from ram_cli.recipes.common import (
     PLACE_FIELDS,
     choose_run_folder,
+    chosen_fit,
     model_folder,
     provenance,
     worker_count,
@@ -148,6 +150,7 @@ def train_network(
         copies: Identity of the copies that stand for the images, see `training_images`.
         watch: Told of every validation; what it raises ends the training.
     """
+    model.config = replace(model.config, fit=chosen_fit(settings.fit, dataset))
     if copies != NONE:
         record = {**record, "image_copies": copies}
     _begin(settings, run, dataset, record, copies)

@@ -77,9 +77,14 @@ def exact_batches(images: "ImageSet", size: int, batch_size: int) -> list[list[i
         groups.setdefault(shape, []).append(index)
     batches = []
     for (height, width), group in groups.items():
-        most = max(1, int(batch_size * 224 * 224 / (height * width)))
+        most = batch_of(height, width, batch_size)
         batches += [group[start : start + most] for start in range(0, len(group), most)]
     return batches
+
+
+def batch_of(height: int, width: int, batch_size: int) -> int:
+    """Images of a shape with the pixels of `batch_size` images of 224 x 224; at least 1."""
+    return max(1, int(batch_size * 224 * 224 / (height * width)))
 
 
 def bucket_shapes(images: "ImageSet", size: int) -> NDArray[np.int64]:

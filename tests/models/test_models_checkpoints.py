@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ram_cli.errors import CheckpointError, ModelError
+from ram_cli.models.build import build_embedder
 from ram_cli.models.checkpoints import load_published, published_whitening
-from ram_cli.models.embedder import build_embedder
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import GEM_INITIAL_POWER
 from ram_cli.models.tensor_files import read_pickle

@@ -11,8 +11,9 @@ from torch import nn
 
 from ram_cli.errors import CheckpointError, ModelError
 from ram_cli.models.batchnorm import freeze_batchnorm_statistics
+from ram_cli.models.build import build_embedder
 from ram_cli.models.config import EmbedderConfig
-from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.pooling import Gem, l2_normalise
 from ram_cli.models.projection import pca_projection, ridge_projection
 

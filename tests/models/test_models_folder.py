@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ram_cli.errors import CheckpointError, ModelError
-from ram_cli.models.embedder import Embedder, build_embedder
+from ram_cli.models.build import build_embedder
+from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import (
     is_model_folder,
     load_folder,

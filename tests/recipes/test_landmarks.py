@@ -8,6 +8,7 @@ import torch
 from landmark_maker import make_pairs, make_search_set
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_runs import DISTILL, TINY
 
 from ram_cli.datasets import load_distractors, load_pairs, load_search_set
 from ram_cli.engine import resolve_runtime
@@ -145,6 +146,28 @@ def test_learned_whitening_is_stored_used_and_exported(call, data, pair, tmp_pat
     assert torch.equal(first["P"], second["P"])
     fewer = rows_of(call, *words, "--whiten", "--whitening-dimension", 3)
     assert [row["map"] for row in fewer] != [row["map"] for row in stored]
+
+
+def test_a_pair_keeps_the_whitening_of_its_gallery(call, data, images, teacher, tmp_path):
+    words = [*DISTILL, "--teacher", teacher, "--student", TINY, "--no-pretrained", "--fit", "whole"]
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert call(*words, "--method", "regression", "--image-size", 32, "--output", run)[0] == 0
+    whitened = ["--learn-whitening", "sfm30k", "--store-whitening", "--dataset", "roxford5k"]
+    assert call("export", run, "--to", out, "--pair")[0] == 0
+    assert load_model(out / "student").whitening_source.find() is None
+    rows_of(call, "--student", out / "teacher", *whitened, "--data-root", data)
+    assert call("export", out / "student", "--to", tmp_path / "again", "--pair")[0] == 0
+    student = (tmp_path / "again" / "student").rename(tmp_path / "alone")
+    assert (load_model(student).fit, load_model(out / "teacher").fit) == ("whole", "whole")
+    assert load_model(teacher / "final").fit == "crop"
+    photo = next(images.rglob("*.jpg"))
+    found = load_model(student).embed(photo)
+    torch.testing.assert_close(
+        found, load_model(out / "student").embed(photo, whitening=load_model(out / "teacher"))
+    )
+    assert not torch.allclose(found, load_model(student).embed(photo, whitening=False))
+    assert call("export", student, "--to", tmp_path / "third")[0] == 0
+    torch.testing.assert_close(load_model(tmp_path / "third").embed(photo), found)
 
 
 def test_pca_needs_no_pairs_and_labels_make_pairs(call, data, pair, images):
