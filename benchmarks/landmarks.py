@@ -1,11 +1,12 @@
-"""Landmark search: extraction batched by shape, and a gallery with very many distractors.
+"""Landmark search: multi-scale extraction, and a gallery with very many distractors.
 
     python benchmarks/landmarks.py extract                # minutes; --size 512 takes less
     python benchmarks/landmarks.py search --size 100000   # seconds; 1000000 takes minutes
 
-Peers take turns in one process run. Extraction: whole images of three shapes at three scales, by
-one image per forward pass and in batches of one shape; their vectors are compared. Search: 70
-queries in a stream of blocks, beside the bare product of the same blocks.
+Peers take turns in one process run. Extraction: whole images of three shapes at three scales, by a
+plain loop over them (torch in its default memory format) and by `embed_images` with both engines,
+all with as many decoding workers; their vectors are compared. Search: 70 queries in a stream of
+blocks, beside the bare product of the same blocks.
 """
 
 import argparse
@@ -19,43 +20,99 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from peers import machine, print_table, take_turns
 from PIL import Image
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import resolve_runtime
 from ram_cli.evaluation import embed_images, revisited_metrics
-from ram_cli.models import load_model
+from ram_cli.models import Embedder, load_model
+from ram_cli.views import InputSpec
 
 SCALES = (1.0, 0.5**0.5, 0.5)
 SHAPES = ((768, 1024), (1024, 768), (683, 1024))
 BLOCK, QUERIES = 4096, 70
 
 
-def extract(model_name: str, size: int, count: int, rounds: int, device: str) -> None:
-    """Time both ways of embedding whole images, and compare their vectors."""
-    model, runtime = load_model(model_name), resolve_runtime(device, "fp32")
+class PlainImages(Dataset[torch.Tensor]):
+    """Whole images as one prepares them with Pillow and torchvision."""
+
+    def __init__(self, images: ImageSet, size: int, spec: InputSpec) -> None:
+        self.images, self.size = images, size
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        image = Image.open(self.images.path(index)).convert("RGB")
+        image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
+        tensor: torch.Tensor = self.transform(image)
+        return tensor
+
+
+def plain_vectors(model: Embedder, images: ImageSet, size: int, workers: int) -> torch.Tensor:
+    """One image per forward pass and scale; vectors joined by the power mean."""
+    vectors, power = [], model.scale_power
+    with torch.no_grad():
+        for image in DataLoader(PlainImages(images, size, model.spec), num_workers=workers):
+            total = torch.zeros(model.dimension)
+            for scale in SCALES:
+                shown = image
+                if scale != 1:
+                    shown = interpolate(
+                        image, scale_factor=scale, mode="bilinear", align_corners=False
+                    )
+                total += model(shown)[0].pow(power) / len(SCALES)
+            joined = total.pow(1 / power)
+            vectors.append(joined / (joined.norm() + 1e-6))
+    return torch.stack(vectors)
+
+
+def extract(given: argparse.Namespace) -> None:
+    """Time all ways of embedding whole images, and compare their vectors."""
+    size, workers = given.size or 1024, given.workers
+    plain, model = load_model(given.model).eval(), load_model(given.model)
+    vectors: dict[str, torch.Tensor] = {}
+
+    def by_loop(images: ImageSet) -> None:
+        vectors["plain"] = plain_vectors(plain, images, size, workers)
+
+    def by_engine(images: ImageSet, engine: str) -> None:
+        vectors[engine] = embed_images(
+            model,
+            images,
+            runtime=resolve_runtime("cpu", "fp32", engine),
+            size=size,
+            scales=SCALES,
+            workers=workers,
+            fit="whole",
+        )
+
+    print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        images = noise_images(Path(folder), count, size)
-        times: dict[str, list[float]] = {"one image per pass": [], "batched by shape": []}
-        vectors = {}
-        for _ in range(rounds):
-            for name, batch_size in (("one image per pass", 1), ("batched by shape", 64)):
-                start = time.perf_counter()
-                vectors[name] = embed_images(
-                    model,
-                    images,
-                    runtime=runtime,
-                    size=size,
-                    scales=SCALES,
-                    batch_size=batch_size,
-                    fit="whole",
-                )
-                times[name].append(time.perf_counter() - start)
-    single, batched = (statistics.median(values) for values in times.values())
-    difference = (vectors["one image per pass"] - vectors["batched by shape"]).abs().max()
-    print(f"{model_name}, {count} images of {size} px, {len(SCALES)} scales, {device}")
-    print(f"one image per pass {single / count:.3f} s, batched {batched / count:.3f} s per image")
-    print(f"{single / batched:.2f} times as fast; vectors differ by {difference:.1e} at most")
+        images = noise_images(Path(folder), given.images, size)
+        times = take_turns(
+            {
+                "plain loop, one image per pass": lambda: by_loop(images),
+                "ram, `--engine torch`": lambda: by_engine(images, "torch"),
+                "ram, `--engine onnxruntime`": lambda: by_engine(images, "onnxruntime"),
+            },
+            given.rounds,
+        )
+    print(
+        f"{given.model}, {given.images} images of {size} px at {len(SCALES)} scales, "
+        f"{workers} workers, median of {given.rounds} rounds\n"
+    )
+    print_table(times, given.images, "image")
+    for engine in ("torch", "onnxruntime"):
+        difference = (vectors[engine] - vectors["plain"]).abs().max()
+        print(f"vectors of {engine} differ from the loop's by {difference:.1e} at most")
 
 
 def noise_images(folder: Path, count: int, size: int) -> ImageSet:
@@ -130,10 +187,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     if given.what == "extract":
-        extract(given.model, given.size or 1024, given.images, given.rounds, given.device)
+        extract(given)
     else:
         search(given.size or 1_000_000, given.dimension, given.rounds)
 

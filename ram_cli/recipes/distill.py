@@ -5,7 +5,6 @@ from typing import TypeVar, cast
 
 from torch import nn
 
-from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
 from ram_cli.engine.fit import Validate, Watch
 from ram_cli.errors import ConfigError
@@ -21,11 +20,10 @@ from ram_cli.recipes.common import (
     with_pinned,
     worker_count,
 )
-from ram_cli.recipes.comparison import Comparison, Side, dimension_error
+from ram_cli.recipes.comparison import Side, dimension_error
 from ram_cli.recipes.copies import training_images
 from ram_cli.recipes.objectives import Distillation, build_objective, largest_view
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
-from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
     as_final,
     build_network,
@@ -93,12 +91,11 @@ def run_distill(
         )
         result = finished(run, position)
 
-        def rows(comparison: Comparison, trained: Embedder, images: ImageSet) -> list[ResultRow]:
+        def pairs(trained: Embedder) -> list[tuple[Side, Side]]:
             query = Side("student", trained, trained.spec.size)
-            gallery = Side("teacher", teacher, teacher.spec.size)
-            return [comparison.row(query, gallery, images), comparison.row(query, query, images)]
+            return [(query, Side("teacher", teacher, teacher.spec.size)), (query, query)]
 
-        return test_afterwards(result, tests, settings, runtime, reporter, rows)
+        return test_afterwards(result, tests, settings, runtime, reporter, pairs)
 
 
 def completed(settings: Distilling, teacher: Embedder, reporter: Reporter) -> Distilling:

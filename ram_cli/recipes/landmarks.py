@@ -31,7 +31,7 @@ class LandmarkTest:
     Attributes:
         comparison: Knows the cost of a query.
         blocks: Where vectors come from.
-        whitenings: Applied on both sides: that of the gallery network.
+        whitenings: Applied on both sides: that of the gallery network; None for none.
         ks: Cut-offs of the metrics.
         dimension: Dimensions that whitening keeps; None for all.
         distractors: Images added to every gallery, which are found for no query.
@@ -39,7 +39,7 @@ class LandmarkTest:
 
     comparison: Comparison
     blocks: VectorBlocks
-    whitenings: Whitenings
+    whitenings: Whitenings | None = None
     ks: tuple[int, ...] = KS
     dimension: int | None = None
     distractors: ImageSet | None = None
@@ -53,7 +53,7 @@ class LandmarkTest:
         """
         if query.model.dimension != gallery.model.dimension:
             raise dimension_error(query.model.dimension, gallery.model.dimension)
-        whitening = self.whitenings.of(gallery)
+        whitening = None if self.whitenings is None else self.whitenings.of(gallery)
         queries = self._whitened(self.blocks.all(query, search.queries), whitening)
         tiles = self._gallery(gallery, search, whitening)
         found = self._metrics(queries, tiles, search)
@@ -71,7 +71,7 @@ class LandmarkTest:
                 metrics=metrics,
                 cost=self.comparison.cost(query),
                 protocol=protocol,
-                whitening=self.whitenings.label,
+                whitening="" if self.whitenings is None else self.whitenings.label,
             )
             for protocol, metrics in found.items()
         ]

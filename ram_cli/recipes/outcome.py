@@ -5,14 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ram_cli.datasets import Dataset, ImageSet
+from ram_cli.datasets import Dataset, SearchSet, is_search_set, load_search_set
 from ram_cli.engine import Position, RunFolder, Runtime
 from ram_cli.errors import DataError
 from ram_cli.models import Embedder, load_model
 from ram_cli.progress import Reporter, TableData
+from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import chosen_fit, open_dataset, worker_count
-from ram_cli.recipes.comparison import Comparison
-from ram_cli.recipes.rows import ResultRow, rows_table
+from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.landmarks import LandmarkTest
+from ram_cli.recipes.rows import ResultRow, test_tables
 from ram_cli.settings import DistillSettings, TrainSettings
 
 
@@ -57,9 +59,7 @@ class TrainingResult:
             names = list(self.validation)
             values = [f"{self.validation[name]:.1f}" for name in names]
             shown.append(TableData("validation", names, [values], numeric=set(range(len(names)))))
-        if self.tests:
-            shown.append(rows_table("test", self.tests))
-        return shown
+        return [*shown, *test_tables(self.tests)]
 
     def notes(self) -> list[str]:
         """Where the model is."""
@@ -82,38 +82,88 @@ def finished(run: RunFolder, position: Position) -> TrainingResult:
     )
 
 
-def open_tests(settings: TrainSettings | DistillSettings, reporter: Reporter) -> list[Dataset]:
-    """The datasets to test on after training, which is told now if one cannot be tested on.
+@dataclass(frozen=True, slots=True, eq=False)
+class Tests:
+    """What to test on after training: datasets by their test classes, sets that are searched."""
+
+    datasets: Sequence[Dataset]
+    searches: Sequence[SearchSet]
+
+    __test__ = False  # not a test case, whatever pytest takes it for
+
+
+def open_tests(settings: TrainSettings | DistillSettings, reporter: Reporter) -> Tests:
+    """What to test on after training, opened now, so that what is missing is told before it.
+
+    A dataset trained on by `--final` that has no test classes, as landmarks have none, is left out
+    where others are named.
 
     Raises:
         DataError: One is missing, or has no test classes.
     """
-    tests = [open_dataset(name, settings, reporter) for name in settings.test_datasets]
-    for data in tests:
-        if len(data.test) == 0:
+    searches = [
+        load_search_set(
+            name,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            reporter=reporter,
+        )
+        for name in settings.test_datasets
+        if is_search_set(name)
+    ]
+    datasets = []
+    for name in settings.test_datasets:
+        if is_search_set(name):
+            continue
+        data = open_dataset(name, settings, reporter)
+        if len(data.test):
+            datasets.append(data)
+        elif settings.final and name == settings.dataset and len(settings.test_datasets) > 1:
+            reporter.note(f"{data.name} has no test classes; only the others are tested on")
+        else:
             raise DataError(
                 f"{data.name} has no test classes. Leave --final and it out, and name others with "
                 "--test-datasets."
             )
-    return tests
+    return Tests(datasets, searches)
 
 
 def test_afterwards(
     result: TrainingResult,
-    datasets: Sequence[Dataset],
+    tests: Tests,
     settings: TrainSettings | DistillSettings,
     runtime: Runtime,
     reporter: Reporter,
-    rows: Callable[[Comparison, Embedder, ImageSet], list[ResultRow]],
+    pairs: Callable[[Embedder], Sequence[tuple[Side, Side]]],
 ) -> TrainingResult:
-    """Test the trained model once, on classes that neither training nor validation has seen."""
-    if not datasets:
+    """Test the trained model once, on classes that neither training nor validation has seen.
+
+    Args:
+        result: Of the training.
+        tests: What to test on.
+        settings: Of the training.
+        runtime: Where and how to compute.
+        reporter: Told of the progress.
+        pairs: Gives the query and gallery side of every search, from the trained model.
+    """
+    if not tests.datasets and not tests.searches:
         return result
-    comparison = Comparison(
-        runtime, workers=worker_count(settings.workers, runtime), reporter=reporter
-    )
-    trained = load_model(result.model)
-    for data in datasets:
+    workers = worker_count(settings.workers, runtime)
+    comparison = Comparison(runtime, workers=workers, reporter=reporter)
+    sides = pairs(load_model(result.model))
+    for data in tests.datasets:
         comparison.fits[data.test.name] = chosen_fit(settings.fit, data)
-    tests = [row for data in datasets for row in rows(comparison, trained, data.test)]
-    return replace(result, tests=tests)
+    rows = [
+        comparison.row(query, gallery, data.test)
+        for data in tests.datasets
+        for query, gallery in sides
+    ]
+    blocks = VectorBlocks(settings.data_root, runtime, workers=workers, reporter=reporter)
+    landmarks = LandmarkTest(comparison, blocks)
+    rows += [
+        row
+        for search in tests.searches
+        for query, gallery in sides
+        for row in landmarks.rows(query, gallery, search)
+    ]
+    return replace(result, tests=rows)

@@ -88,6 +88,16 @@ def rows_table(title: str, rows: Sequence[ResultRow]) -> TableData:
     return TableData(title, columns, body, numeric=set(range(first_number, len(columns))))
 
 
+def test_tables(rows: Sequence[ResultRow]) -> list[TableData]:
+    """One table of images found by their class, one of landmarks; none where there are no rows."""
+    by_class = [row for row in rows if not row.protocol]
+    landmarks = [row for row in rows if row.protocol]
+    return [
+        *([rows_table("test", by_class)] if by_class else []),
+        *([search_table("landmarks", landmarks)] if landmarks else []),
+    ]
+
+
 def search_table(title: str, rows: Sequence[ResultRow]) -> TableData:
     """Searches for landmarks: every protocol is a line; mP@k is what their benchmarks report."""
     ks = rows[0].metrics.ks if rows else ()

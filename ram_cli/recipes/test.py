@@ -29,7 +29,7 @@ from ram_cli.recipes.comparison import Comparison, Side
 from ram_cli.recipes.landmarks import KS, LandmarkTest
 from ram_cli.recipes.pictures import write_pictures
 from ram_cli.recipes.results import check_savable, keep_results
-from ram_cli.recipes.rows import ResultRow, rows_table, search_table
+from ram_cli.recipes.rows import ResultRow, rows_table, test_tables
 from ram_cli.recipes.whitening import Whitenings
 from ram_cli.settings import TestSettings, newest_run
 
@@ -61,12 +61,7 @@ class TestResult:
 
     def tables(self) -> list[TableData]:
         """One table of images found by their class, one of landmarks."""
-        by_class = [row for row in self.rows if not row.protocol]
-        landmarks = [row for row in self.rows if row.protocol]
-        return [
-            *([rows_table("test", by_class)] if by_class else []),
-            *([search_table("landmarks", landmarks)] if landmarks else []),
-        ]
+        return test_tables(self.rows)
 
     def notes(self) -> list[str]:
         """What a query of the student costs beside one of the teacher, and where the page is."""

@@ -32,11 +32,10 @@ from ram_cli.recipes.common import (
     with_pinned,
     worker_count,
 )
-from ram_cli.recipes.comparison import Comparison, Side
+from ram_cli.recipes.comparison import Side
 from ram_cli.recipes.copies import training_images
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.projection import start_projection
-from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.training import (
     as_final,
     build_network,
@@ -107,11 +106,11 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
         )
         result = finished(run, position)
 
-        def rows(comparison: Comparison, trained: Embedder, images: ImageSet) -> list[ResultRow]:
+        def pairs(trained: Embedder) -> list[tuple[Side, Side]]:
             side = Side(result.model.name, trained, trained.spec.size)
-            return [comparison.row(side, side, images)]
+            return [(side, side)]
 
-        return test_afterwards(result, tests, settings, runtime, reporter, rows)
+        return test_afterwards(result, tests, settings, runtime, reporter, pairs)
 
 
 def _wants_start(settings: TrainSettings) -> bool:

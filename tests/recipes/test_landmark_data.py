@@ -239,6 +239,52 @@ def test_landmarks_are_learnt_and_searched(call, here: Path):
     assert {row["dataset"] for row in rows} == {"roxford5k + 7 distractors"}
 
 
+def test_searches_follow_a_final_training_as_ram_test_would_make_them(call, here: Path):
+    torch.manual_seed(0)
+    model = build_embedder("timm:test_resnet", pretrained=False, dimension=8, input_size=32)
+    save_model(model, Path("model"), provenance={})
+    plain = ("--workers", "0", "--device", "cpu", "--precision", "fp32")
+    words = (
+        "distill", "--dataset", "sfm120k", "--method", "contrastive", "--student", "model",
+        "--teacher", "model", "--image-size", "24", "--teacher-image-size", "32", "--epochs", "1",
+        "--images-per-epoch", "4", "--negatives", "1", "--batch-size", "2", "--final", *plain,
+    )  # fmt: skip
+    assert "no test classes" in told(call, *words, "--output", "alone")
+    code, out, err = call(
+        *words, "--output", "run", "--test-datasets", "roxford5k,oxford5k", "--json"
+    )
+    assert code == 0, err
+    assert "only the others" in err
+    result = json.loads(out)
+    assert [(row["label"], row["protocol"]) for row in result["tests"]] == [
+        (label, protocol)
+        for protocols in (("easy", "medium", "hard"), ("old",))
+        for label in ("student 24 → teacher 32", "student 24 → student 24")
+        for protocol in protocols
+    ]
+    code, out, err = call(
+        "test", "--dataset", "roxford5k,oxford5k", "--student", "run", "--asym", "--sym", *plain,
+        "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    same = ("dataset", "label", "protocol", "map", "precision_at_5", "queries")
+    found, expected = (
+        [[row[key] for key in same] for row in rows]
+        for rows in (result["tests"], json.loads(out)["rows"])
+    )
+    assert found == expected
+    assert any(row["map"] for row in result["tests"])
+    code, out, err = call(
+        "train", "--backbone", "timm:test_resnet", "--no-pretrained", "--image-size", "24",
+        "--whitening", "8", "--dataset", "sfm120k", "--epochs", "1", "--images-per-epoch", "4",
+        "--negatives", "1", "--batch-size", "2", "--output", "trained", *plain,
+        "--test-datasets", "roxford5k",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "landmarks" in out
+    assert "hard" in out
+
+
 def test_advice_does_not_lead_in_a_circle(call, here: Path):
     """No address is known for the list of sfm30k: fetching it is not said to help."""
     line = told(call, "prepare", "sfm30k")
