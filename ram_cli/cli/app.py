@@ -4,12 +4,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ram_cli.cli.examples import epilog
 from ram_cli.errors import ConfigError, Interrupted, TrainingError
 from ram_cli.version import __version__
 
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 Body = Callable[[Any, Any], "Report"]
 """A command: settings and a reporter in, a report out."""
 
+App = Callable[..., Any]
+"""Called with the arguments of the command line; ends with an exit code."""
+VARIABLE = "_RAM_COMPLETE"
+"""Set by the shell when it asks for completions instead of running a command."""
 QUIET_VARIABLES = {"TF_CPP_MIN_LOG_LEVEL": "3", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
-def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[typer.Typer, list[str]]:
+def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[App, list[str]]:
     """Return the app and the arguments to call it with.
 
     Args:
@@ -32,25 +37,49 @@ def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[typer
     Raises:
         ConfigError: No command has the name that was typed.
     """
+    completing = VARIABLE in os.environ
+    if completing:
+        words = _words_before_the_cursor(commands)
     place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
     name = words[place] if place < len(words) else None
-    if name is not None and name not in commands:
+    if name is not None and name not in commands and not completing:
         from ram_cli.settings import did_you_mean
 
         raise ConfigError(f"unknown command '{name}'{did_you_mean(name, commands)}")
-    app = typer.Typer(name="ram", rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="ram",
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": []},  # --help is declared with the other flags
+    )
     app.callback(epilog="Begin with **ram demo**; every command explains itself with **--help**.")(
         _root
     )
-    completing = "_RAM_COMPLETE" in os.environ
     arguments = ["--help" if word == "-h" else word for word in words[: place + 1]] or ["--help"]
     for command, body in commands.items():
         function: Callable[..., None] = _stand_in
-        if command == name or completing:
+        if command == name:
             function, accepted = _fitted(command, body, words[place + 1 :])
             arguments += accepted
-        app.command(command, help=body.__doc__)(function)
-    return app, arguments
+        app.command(command, help=body.__doc__, epilog=epilog(command))(function)
+    return _without_types(typer.main.get_command(app)), arguments
+
+
+def _words_before_the_cursor(commands: Collection[str]) -> list[str]:
+    """Return the command that a shell wants completions for, if one is typed already."""
+    from ram_cli.cli.shells import completed_words, mend_words
+
+    mend_words(os.environ)
+    return [word for word in completed_words(os.environ)[:1] if word in commands]
+
+
+def _without_types(group: Any) -> App:
+    """Let help show a flag that takes no value as one: Typer would write `<bool>` behind it."""
+    for command in (group, *group.commands.values()):
+        for parameter in command.params:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+    return cast("App", group)
 
 
 def wants_debug(words: Sequence[str]) -> bool:
@@ -64,11 +93,24 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def show_help(context: typer.Context, wanted: bool) -> None:
+    """Show the help of a command and end, if that is wanted."""
+    if wanted and not context.resilient_parsing:
+        context.get_help()  # prints it
+        raise typer.Exit
+
+
 def _root(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    show_this: Annotated[
+        bool,
+        typer.Option(
+            "--help", callback=show_help, is_eager=True, help="Show this message and exit."
         ),
     ] = False,
 ) -> None:
@@ -91,8 +133,8 @@ def _fitted(name: str, body: Body, words: Sequence[str]) -> tuple[Callable[..., 
     def run(values: dict[str, Any], as_json: bool) -> None:
         _run(name, body, values, read.faults, as_json=as_json, debug=wants_debug(words))
 
-    asks_for_help = "--help" in read.accepted
-    return command_function(settings, run), ["--help"] if asks_for_help else read.accepted
+    accepted = ["--help"] if "--help" in read.accepted else read.accepted
+    return command_function(settings, run, show_help), accepted
 
 
 def _run(

@@ -16,6 +16,7 @@ from ram_cli.settings.choices import (
     ProjectionStartName,
     SchedulerName,
     SplitName,
+    ZooName,
 )
 from ram_cli.settings.commands import (
     SETTINGS,
@@ -33,6 +34,7 @@ from ram_cli.settings.data import DownloadSettings, PrepareSettings
 from ram_cli.settings.faults import did_you_mean, label_of
 from ram_cli.settings.fields import (
     Flag,
+    OfferName,
     Repeated,
     choices_of,
     flag_of,
@@ -42,7 +44,7 @@ from ram_cli.settings.fields import (
 )
 from ram_cli.settings.presets import PRESETS, dataset_of_network
 from ram_cli.settings.published import MOVED_FLAGS
-from ram_cli.settings.sources import newest_run
+from ram_cli.settings.sources import known_runs, newest_run
 
 __all__ = [
     "MOVED_FLAGS",
@@ -65,6 +67,7 @@ __all__ = [
     "LossName",
     "MethodName",
     "MiningName",
+    "OfferName",
     "OptimizerName",
     "PoolingName",
     "PrecisionName",
@@ -76,11 +79,13 @@ __all__ = [
     "TestSettings",
     "TrainSettings",
     "TuneSettings",
+    "ZooName",
     "choices_of",
     "dataset_of_network",
     "did_you_mean",
     "flag_of",
     "kinds_of",
+    "known_runs",
     "label_of",
     "newest_run",
     "takes_auto",

@@ -73,8 +73,10 @@ class CommandSettings(BaseSettings):
         """Return the fields group by group, in the order the class lists its groups."""
         places = {group: place for place, group in enumerate(cls.__mro__)}
 
-        def place(name: str) -> tuple[int, int]:
-            return places[cls.panel(name)], places[_declaring(cls, name)]
+        def place(name: str) -> tuple[int, int, int]:
+            declaring = _declaring(cls, name)
+            line = list(inspect.get_annotations(declaring)).index(name)
+            return places[cls.panel(name)], places[declaring], line
 
         return {name: cls.model_fields[name] for name in sorted(cls.model_fields, key=place)}
 

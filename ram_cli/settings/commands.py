@@ -3,24 +3,19 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field
 
 from ram_cli.settings.base import CommandSettings
-from ram_cli.settings.choices import Listing, Split
+from ram_cli.settings.choices import Listing
 from ram_cli.settings.compare import CompareGroup
 from ram_cli.settings.data import DownloadSettings, PrepareSettings
 from ram_cli.settings.distillation import CoupledGroup, DistillationGroup, TuplesGroup
-from ram_cli.settings.fields import (
-    AutoEpochs,
-    AutoSize,
-    Counts,
-    Datasets,
-    Device,
-    Flag,
-    FolderPath,
-    Scales,
-    Sizes,
+from ram_cli.settings.evaluation import (
+    EvaluationDataGroup,
+    EvaluationNetworksGroup,
+    ProtocolGroup,
 )
+from ram_cli.settings.fields import AutoEpochs, Device, Flag, FolderPath, Sizes
 from ram_cli.settings.groups import (
     BackboneGroup,
     DataGroup,
@@ -32,7 +27,6 @@ from ram_cli.settings.groups import (
     OptimisationGroup,
     RunGroup,
     SeedGroup,
-    SplitGroup,
 )
 from ram_cli.settings.onnx import OnnxGroup
 from ram_cli.settings.publish import CardGroup, HubGroup
@@ -62,8 +56,12 @@ class DemoGroup(BaseModel):
     """Demo."""
 
     output: FolderPath = Field(Path("ram-demo"), description="Folder to write to.")
-    teacher_epochs: AutoEpochs = Field(None, description="Passes that train the teacher.")
-    student_epochs: AutoEpochs = Field(None, description="Passes that train the student.")
+    teacher_epochs: AutoEpochs = Field(
+        None, description="Passes that train the teacher; auto is 1."
+    )
+    student_epochs: AutoEpochs = Field(
+        None, description="Passes that train the student; auto is 1."
+    )
 
 
 class DemoSettings(DemoGroup, SeedGroup, MachineGroup, CommandSettings):
@@ -136,71 +134,6 @@ class CompareSettings(
     preset_fields: ClassVar[frozenset[str]] = DistillSettings.preset_fields - {"method"}
 
 
-class EvaluationNetworksGroup(BaseModel):
-    """Network."""
-
-    student: Annotated[
-        str | None,
-        Flag(
-            ("student-path", "network-path", "network-offtheshelf", "arch"),
-            metavar="NAME",
-            shown="the newest run",
-        ),
-    ] = Field(None, description="Query network: a folder, a file, a published or a Hub name.")
-    teacher: Annotated[
-        str | None,
-        Flag(("teacher-path",), metavar="NAME", shown="with --asym, the student's own"),
-    ] = Field(None, description="Gallery network, for an asymmetric test.")
-    image_size: Annotated[AutoSize, Flag(("query-size",))] = Field(
-        None, description="Side of a query, pixels; auto is the student's own."
-    )
-    teacher_image_size: Annotated[AutoSize, Flag(("gallery-size",))] = Field(
-        None, description="Side of a gallery image, pixels; auto is the teacher's own."
-    )
-
-
-class EvaluationDataGroup(SplitGroup):
-    """Data."""
-
-    dataset: Annotated[
-        Datasets,
-        Flag(("datasets", "test-datasets"), metavar="NAMES", shown="the one trained on"),
-    ] = Field(
-        (),
-        description="Datasets to test on: cub, cars, sop, folders, "
-        "or landmarks: roxford5k, rparis6k, oxford5k, paris6k, instre.",
-    )
-    split: Split = Field("test", description="Part of the dataset to test on.")
-
-
-class ProtocolGroup(BaseModel):
-    """Protocol."""
-
-    sym: Annotated[bool, Flag(shown="on, unless --asym is given")] = Field(
-        False, description="Test the student alone, as query and as gallery network."
-    )
-    asym: Annotated[bool, Flag(shown="on, if a --teacher is given")] = Field(
-        False, description="Test queries by the student in the gallery of the teacher."
-    )
-    baselines: bool = Field(
-        False,
-        description="Also test the teacher alone, on images of its own and of the query's size.",
-    )
-    scales: Annotated[Scales, Flag(("multiscale",), metavar="LIST")] = Field(
-        (1.0,), description="Scales to average over; numbers, sqrt(…), / and **."
-    )
-    ks: Annotated[Counts, Field(min_length=1), Flag(metavar="LIST")] = Field(
-        (1, 4, 8), description="Cut-offs k of R@k, mP@k and mAP@k; 1,5,10 for landmarks."
-    )
-    batch_size: PositiveInt = Field(64, description="Images in a batch.")
-    report: Annotated[FolderPath | None, Flag(metavar="FILE")] = Field(
-        None, description="HTML page to write, with queries and what they found."
-    )
-    save: bool = Field(
-        False, description="Keep results and a picture in the student's folder, for ram export."
-    )
-
-
 class TestSettings(
     EvaluationNetworksGroup,
     EvaluationDataGroup,
@@ -228,7 +161,7 @@ class TestSettings(
 class ExportGroup(BaseModel):
     """Export."""
 
-    run: Annotated[str, Flag(metavar="RUN", positional=True)] = Field(
+    run: Annotated[str, Flag(metavar="RUN", positional=True, offers=("runs", "models"))] = Field(
         description="Run folder, or any name of a model."
     )
     to: Annotated[FolderPath, Flag(metavar="FOLDER")] = Field(description="Folder to write.")
@@ -244,13 +177,13 @@ class ExportSettings(ExportGroup, CardGroup, HubGroup, OnnxGroup, CommandSetting
 class InfoGroup(BaseModel):
     """Model."""
 
-    model: Annotated[str, Flag(metavar="MODEL", positional=True)] = Field(
-        description="A folder, a file, a published or a Hub name, or a backbone."
-    )
+    model: Annotated[
+        str, Flag(metavar="MODEL", positional=True, offers=("models", "runs", "backbones"))
+    ] = Field(description="A folder, a file, a published or a Hub name, or a backbone.")
     size: Annotated[Sizes, Flag(metavar="LIST", shown="the model's own")] = Field(
         (), description="Sides of the input to measure at, pixels."
     )
-    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
+    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME", offers=("devices",))] = Field(
         "auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps."
     )
 

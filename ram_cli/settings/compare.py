@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[\w+-][\w.+-]*")
 class CompareGroup(BaseModel):
     """Comparison."""
 
-    methods: Annotated[Names, Flag(metavar="NAMES")] = Field(
+    methods: Annotated[Names, Flag(metavar="NAMES", offers=("methods",))] = Field(
         ("coupled", "cosine-regression", "csd", "d3", "ssp"),
         description="Methods to compare; another word is a variant, whose method --set names.",
     )

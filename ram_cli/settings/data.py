@@ -46,9 +46,11 @@ class DownloadSettings(DownloadGroup, CommandSettings):
 class PreparedGroup(SplitGroup):
     """Data."""
 
-    dataset: Annotated[Dataset, Flag(metavar="DATASET", positional=True)] = Field(
-        description="Dataset to prepare: furniture, cub, cars, sop, inshop, or a folder of class "
-        "folders."
+    dataset: Annotated[Dataset, Flag(metavar="DATASET", positional=True, offers=("datasets",))] = (
+        Field(
+            description="Dataset to prepare: furniture, cub, cars, sop, inshop, or a folder of "
+            "class folders."
+        )
     )
 
 
@@ -65,9 +67,9 @@ class CopiesGroup(BaseModel):
 class PreparedFeaturesGroup(BaseModel):
     """Teacher."""
 
-    teacher: Annotated[str | None, Flag(("teacher-path",), metavar="NAME")] = Field(
-        None, description="Gallery network whose vectors to keep, for ram distill to use."
-    )
+    teacher: Annotated[
+        str | None, Flag(("teacher-path",), metavar="NAME", offers=("models", "runs"))
+    ] = Field(None, description="Gallery network whose vectors to keep, for ram distill to use.")
     teacher_image_size: AutoSize = Field(
         None, description="Side of its input, pixels; auto is the teacher's own."
     )

@@ -14,6 +14,9 @@ from ram_cli.settings.expressions import parse_numbers
 
 AUTO = "auto"
 
+OfferName = Literal["datasets", "models", "backbones", "runs", "methods", "devices"]
+"""Kinds of names that completion proposes where other values are admitted too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -27,6 +30,7 @@ class Flag:
         shown: The default as help words it, where the value itself says little.
         positional: Whether the value is given by place instead of by flag.
         bare: What a flag with nothing after it means; empty where a value is needed.
+        offers: Kinds of names that completion proposes.
     """
 
     aliases: tuple[str, ...] = ()
@@ -36,6 +40,7 @@ class Flag:
     shown: str = ""
     positional: bool = False
     bare: str = ""
+    offers: tuple[OfferName, ...] = ()
 
 
 def flag_of(field: FieldInfo) -> Flag:

@@ -43,12 +43,21 @@ Ratio = Annotated[float, Field(gt=0, lt=1)]
 class MachineGroup(BaseModel):
     """Machine."""
 
-    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
+    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME", offers=("devices",))] = Field(
         "auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps."
     )
-    precision: Precision = Field("auto", description="Arithmetic of the networks.")
-    engine: Engine = Field("auto", description="What runs networks that do not train.")
-    workers: AutoCount = Field(None, description="Processes that decode images; 0 = none.")
+    precision: Precision = Field(
+        "auto",
+        description="Arithmetic of the networks; auto takes the fastest that the device has.",
+    )
+    engine: Engine = Field(
+        "auto",
+        description="What runs networks that do not train; auto is onnxruntime for long work in "
+        "fp32 on a CPU, if it is installed, else torch.",
+    )
+    workers: AutoCount = Field(
+        None, description="Processes that decode images; 0 = none, auto suits the machine."
+    )
 
 
 class SeedGroup(BaseModel):
@@ -66,7 +75,7 @@ class LogGroup(BaseModel):
         10, description="Steps between two lines of the log; an epoch ends with one."
     )
     log_with: Annotated[Logger, Flag(("logger",))] = Field(
-        "tensorboard", description="Log kept besides log.jsonl."
+        "tensorboard", description="Log kept beside log.jsonl."
     )
     comment: str | None = Field(None, description="Remark kept with the run.")
     save_every: Annotated[PositiveInt, Flag(("save-freq",))] = Field(
@@ -84,7 +93,8 @@ class RunGroup(SeedGroup, LogGroup):
         Field(None, description="Folder of the run.", exclude=True)
     )
     resume: Annotated[
-        FolderPath | None, Flag(("resume-student",), metavar="RUN", bare="newest")
+        FolderPath | None,
+        Flag(("resume-student",), metavar="RUN", bare="newest", offers=("runs",)),
     ] = Field(None, description="Run folder to go on with; alone, the newest run.", exclude=True)
 
 
@@ -121,7 +131,7 @@ class HeldBackGroup(SplitGroup):
     image_copies: Annotated[bool, Flag(denial="Train on the images themselves.")] = Field(
         True, description="Train on the copies made by ram prepare --cache-size, if there are any."
     )
-    test_datasets: Annotated[Datasets, Flag(metavar="NAMES")] = Field(
+    test_datasets: Annotated[Datasets, Flag(metavar="NAMES", offers=("datasets",))] = Field(
         (), description="Datasets to test on, once, after training."
     )
     final: bool = Field(
@@ -132,17 +142,17 @@ class HeldBackGroup(SplitGroup):
 
 
 _TRAINED_ON = (
-    "Dataset to train on: a folder of class folders, furniture, or cub, cars or sop, which bring "
-    "their published rate, weights and sizes."
+    "Dataset to train on: a folder of class folders, furniture, or a published one, such as cub or "
+    "sfm120k, which brings its published recipe."
 )
 
 
 class DataGroup(HeldBackGroup):
     """Data."""
 
-    dataset: Annotated[Dataset, Flag(("training-dataset",), metavar="NAME")] = Field(
-        description=_TRAINED_ON
-    )
+    dataset: Annotated[
+        Dataset, Flag(("training-dataset",), metavar="NAME", offers=("datasets",))
+    ] = Field(description=_TRAINED_ON)
 
 
 class DistillDataGroup(HeldBackGroup):
@@ -150,7 +160,12 @@ class DistillDataGroup(HeldBackGroup):
 
     dataset: Annotated[
         Dataset | None,
-        Flag(("training-dataset",), metavar="NAME", shown="the one the teacher was trained on"),
+        Flag(
+            ("training-dataset",),
+            metavar="NAME",
+            shown="the one the teacher was trained on",
+            offers=("datasets",),
+        ),
     ] = Field(None, description=_TRAINED_ON)
 
 
@@ -174,9 +189,9 @@ class EmbedderGroup(BaseModel):
 class BackboneGroup(EmbedderGroup):
     """Network."""
 
-    backbone: Annotated[str, Flag(("arch", "student"), metavar="NAME")] = Field(
-        description="Network to train: a timm or torchvision name, a folder or a file."
-    )
+    backbone: Annotated[
+        str, Flag(("arch", "student"), metavar="NAME", offers=("backbones", "runs"))
+    ] = Field(description="Network to train: a timm or torchvision name, a folder or a file.")
     image_size: AutoSize = Field(
         None, description="Side of its input, pixels; auto is the network's own."
     )
@@ -188,13 +203,8 @@ class BackboneGroup(EmbedderGroup):
 class DistillNetworksGroup(EmbedderGroup):
     """Network."""
 
-    adapter: Annotated[AutoCount, Flag(metavar="DIM")] = Field(
-        None,
-        description="Outputs of a 1 x 1 convolution before pooling, 0 = none; auto is the width of "
-        "a teacher without projection, where the student's differs.",
-    )
-    teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME")] = Field(
-        description="Gallery network: a folder, a file, a published or a Hub name."
+    teacher: Annotated[str, Flag(("teacher-path",), metavar="NAME", offers=("models", "runs"))] = (
+        Field(description="Gallery network: a folder, a file, a published or a Hub name.")
     )
     student: Annotated[
         str | None,
@@ -202,6 +212,7 @@ class DistillNetworksGroup(EmbedderGroup):
             ("student-path", "network-path", "arch"),
             metavar="NAME",
             shown="the teacher's architecture, from ImageNet weights",
+            offers=("backbones", "models", "runs"),
         ),
     ] = Field(None, description="Query network: the same kinds of name, or a backbone.")
     image_size: AutoSize = Field(
@@ -213,6 +224,11 @@ class DistillNetworksGroup(EmbedderGroup):
     whitening: Annotated[AutoCount, Flag(metavar="DIM")] = Field(  # type: ignore[assignment]
         None,
         description="Outputs of the student's projection; auto is as many as the teacher's.",
+    )
+    adapter: Annotated[AutoCount, Flag(metavar="DIM")] = Field(
+        None,
+        description="Outputs of a 1 x 1 convolution before pooling, 0 = none; auto is the width of "
+        "a teacher without projection, where the student's differs.",
     )
 
 
@@ -245,7 +261,7 @@ class MetricLearningGroup(BaseModel):
         description="Published way to train: sym is --loss triplet --mining pool, std is --loss "
         "contrastive --mining hard.",
     )
-    loss: Loss = Field("triplet", description="Loss.")
+    loss: Loss = Field("triplet", description="Metric-learning loss.")
     loss_margin: PositiveFloat = Field(0.7, description="Margin of the loss.")
     images_per_class: Annotated[int, Field(ge=2)] = Field(
         4, description="Images of a class in a batch."

@@ -22,7 +22,8 @@ class OnnxGroup(BaseModel):
         False, description="Also write model.int8.onnx, and measure what it loses in mAP."
     )
     onnx_dataset: Annotated[
-        Dataset | None, Flag(metavar="NAME", shown="the one trained on, else furniture")
+        Dataset | None,
+        Flag(metavar="NAME", shown="the one trained on, else furniture", offers=("datasets",)),
     ] = Field(None, description="Images to compare, calibrate and measure with.")
     data_root: FolderPath = Field(Path("data"), description="Folder that holds the datasets.")
 

@@ -38,7 +38,7 @@ class CardGroup(BaseModel):
     licence: Annotated[
         str, AfterValidator(_licence), Flag(("license",), metavar="ID", shown="none is stated")
     ] = Field("", description="Licence of the model, such as apache-2.0 or cc-by-nc-4.0.")
-    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME")] = Field(
+    device: Annotated[Device, Flag(("gpu-id",), metavar="NAME", offers=("devices",))] = Field(
         "auto", description="Where the time of a query is measured."
     )
 

@@ -29,7 +29,7 @@ class SearchGroup(BaseModel):
     )
     learn_whitening: Annotated[
         Annotated[str, AfterValidator(_pairs_name)] | None,
-        Flag(("test-whiten", "whitening"), metavar="DATASET"),
+        Flag(("test-whiten", "whitening"), metavar="DATASET", offers=("datasets",)),
     ] = Field(
         None,
         description="Learn the whitening of the gallery network from matching pairs: sfm30k, "
@@ -44,6 +44,6 @@ class SearchGroup(BaseModel):
     store_whitening: bool = Field(
         False, description="Keep the learned whitening in the folder of the gallery network."
     )
-    distractors: Annotated[str | None, Flag(metavar="NAME")] = Field(
+    distractors: Annotated[str | None, Flag(metavar="NAME", offers=("datasets",))] = Field(
         None, description="Images added to the gallery: revisitop1m, or a folder."
     )

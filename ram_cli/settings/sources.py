@@ -43,12 +43,13 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def newest_run(table: str) -> Path | None:
     """Return the run folder under `runs/` whose `table` settings were written or used last."""
-    found = [
-        folder
-        for file in RUNS.glob(f"*/{RUN_FILE}")
-        if (folder := file.parent) and _holds(file, table)
-    ]
+    found = [folder for folder in known_runs() if _holds(folder / RUN_FILE, table)]
     return max(found, key=_last_touched, default=None)
+
+
+def known_runs() -> list[Path]:
+    """Return the run folders under `runs/`."""
+    return [file.parent for file in RUNS.glob(f"*/{RUN_FILE}")]
 
 
 def _holds(file: Path, table: str) -> bool:

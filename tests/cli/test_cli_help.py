@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from ram_cli.cli.examples import EXAMPLES
 from ram_cli.cli.main import COMMANDS, main
 from ram_cli.settings import SETTINGS, choices_of, flag_of
 
@@ -34,7 +35,8 @@ def last_columns(text: str) -> str:
 def test_help_fits_80_columns_and_says_everything(command, help_of):
     text = help_of(command)
     assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text.replace("sqrt(…)", "")
+    rows = "".join(line for line in text.splitlines() if line.startswith("│"))
+    assert "…" not in rows.replace("sqrt(…)", "")
     words = last_columns(text)
     for name, field in SETTINGS[command].model_fields.items():
         flag = flag_of(field)
@@ -85,10 +87,19 @@ def test_default_values_are_shown(help_of):
         assert f"[default: {default}]" in words
 
 
-def test_completion_offers_choices(monkeypatch, capsys):
-    monkeypatch.setenv("_RAM_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "ram distill --pool g")
-    monkeypatch.setenv("COMP_CWORD", "3")
-    with pytest.raises(SystemExit):
-        main([])
-    assert capsys.readouterr().out.split() == ["gem", "gemmp"]
+def test_flags_without_a_value_show_none(help_of):
+    for words in ([], ["distill"]):
+        assert "<bool>" not in help_of(*words)
+
+
+def test_what_a_training_needs_comes_first(help_of):
+    first = re.findall(r"│ (--[a-z-]+)", help_of("distill"))[:3]
+    assert first == ["--teacher", "--student", "--image-size"]
+    assert re.findall(r"│ (--[a-z-]+)", help_of("train"))[:2] == ["--backbone", "--image-size"]
+
+
+@pytest.mark.parametrize("command", list(SETTINGS))
+def test_help_ends_with_an_example(command, help_of):
+    text = help_of(command)
+    assert EXAMPLES[command] in " ".join(text.split())
+    assert f"table [{command}]" in " ".join(text.split())
