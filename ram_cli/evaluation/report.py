@@ -36,7 +36,7 @@ PICTURE_TOP = 10
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NAME_LENGTH, _PATH_LENGTH, _TITLE_LENGTH = 48, 120, 80  # in characters
-_ENLARGED_SIZE = 128  # in pixels; smaller views of queries show their pixels, without loss
+ENLARGED_SIZE = 128  # in pixels; smaller views of queries show their pixels, without loss
 _LARGEST_VIEW = 384  # in pixels; larger views of queries are embedded at this size
 _CURVE_WIDTH, _CURVE_HEIGHT, _CURVE_POINTS = 1000, 120, 200
 
@@ -94,7 +94,7 @@ def write_report(
     examples = find_examples(images.labels, searches, order, values, places, top)
     views = Views(images)
     if path is not None:
-        page = _template().render(
+        page = page_template("report.html.j2").render(
             title=title,
             table=table,
             notes=notes,
@@ -177,7 +177,7 @@ def _seen(
         view = views.view(example.image, size)
         if size > _LARGEST_VIEW:
             view = view.resize((_LARGEST_VIEW, _LARGEST_VIEW))
-        enlarged = size <= _ENLARGED_SIZE
+        enlarged = size <= ENLARGED_SIZE
         seen.append((size, enlarged, data_uri(view, lossless=enlarged)))
     return seen
 
@@ -256,7 +256,8 @@ def _shown(value: Any) -> Any:
 
 
 @cache
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """A template of pages, with the filters `percent`, `points` and `clean`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ram_cli.evaluation"),
         autoescape=True,
@@ -266,4 +267,4 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "clean": clean}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

@@ -1,13 +1,21 @@
 """Searches for landmarks: queries cropped to their boxes, whole gallery images, distractors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ram_cli.datasets import ImageSet, SearchSet
-from ram_cli.errors import DataError
+from ram_cli.datasets import (
+    ImageSet,
+    SearchSet,
+    is_search_set,
+    load_distractors,
+    load_search_set,
+)
+from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import (
     RetrievalMetrics,
     Whitening,
@@ -19,9 +27,13 @@ from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.whitening import Whitenings
+from ram_cli.settings import TestSettings
 
 KS = (1, 5, 10)
 """Cut-offs of mP@k in the landmark benchmarks."""
+
+
+_SEARCH_FIELDS = ("distractors", "whiten", "learn_whitening", "store_whitening")
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +88,37 @@ class LandmarkTest:
             for protocol, metrics in found.items()
         ]
 
+    def best(
+        self, query: Side, gallery: Side, search: SearchSet, shown: Sequence[int], count: int
+    ) -> NDArray[np.int64]:
+        """What is found first for some queries, junk included.
+
+        Args:
+            query: Side of the queries.
+            gallery: Side of the gallery.
+            search: The set.
+            shown: Indices of the queries.
+            count: Results of each.
+
+        Returns:
+            Gallery indices `[len(shown), count]`, the best first, fewer where there are fewer;
+            distractors follow the gallery. Equal scores keep the order of the gallery.
+        """
+        whitening = None if self.whitenings is None else self.whitenings.of(gallery)
+        queries = self._whitened(self.blocks.all(query, search.queries), whitening)[list(shown)]
+        scores = torch.empty(len(shown), 0)
+        found = torch.empty(len(shown), 0, dtype=torch.int64)
+        first = 0
+        for block in self._gallery(gallery, search, whitening):
+            scores = torch.cat([scores, queries @ block.T], dim=1)
+            numbers = torch.arange(first, first + len(block)).expand(len(shown), -1)
+            found = torch.cat([found, numbers], dim=1)
+            order = scores.argsort(dim=1, descending=True, stable=True)[:, :count]
+            scores, found = scores.gather(1, order), found.gather(1, order)
+            first += len(block)
+        result: NDArray[np.int64] = found.numpy()
+        return result
+
     def _gallery(
         self, side: Side, search: SearchSet, whitening: Whitening | None
     ) -> Iterator[Tensor]:
@@ -102,3 +145,84 @@ class LandmarkTest:
     def _added(self) -> str:
         count = 0 if self.distractors is None else len(self.distractors)
         return f"{count} distractors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """A search that was made: by what, of which set, and the rows of its protocols."""
+
+    test: LandmarkTest
+    query: Side
+    gallery: Side
+    search: SearchSet
+    rows: list[ResultRow]
+
+
+def search_landmarks(
+    settings: TestSettings,
+    comparison: Comparison,
+    names: dict[str, str],
+    pairs: list[tuple[Side, Side]],
+) -> list["Searched"]:
+    """Search all landmark datasets that are named.
+
+    Args:
+        settings: Of the test.
+        comparison: Knows the cost of a query.
+        names: Name that the model of a side was loaded by, by the name of the side.
+        pairs: Query and gallery side of every search.
+
+    Returns:
+        One entry per dataset and pair, the pairs of a dataset together.
+
+    Raises:
+        ConfigError: Settings that do not go together, or a whitening that is missing.
+        DataError: A dataset is missing, or nothing is to be found in it.
+    """
+    searches = [name for name in settings.dataset if is_search_set(name)]
+    asked = [field for field in _SEARCH_FIELDS if getattr(settings, field)]
+    if not searches:
+        if asked:
+            flags = ", ".join(f"--{field.replace('_', '-')}" for field in asked)
+            raise ConfigError(f"{asked[0]}: {flags} need a landmark dataset, such as roxford5k.")
+        return []
+    if settings.store_whitening and settings.learn_whitening is None:
+        raise ConfigError("store_whitening: nothing is learned: add --learn-whitening DATASET.")
+    if settings.whiten and settings.learn_whitening is not None:
+        raise ConfigError("whiten: either the stored whitening or --learn-whitening, not both.")
+    blocks = VectorBlocks(
+        settings.data_root,
+        comparison.runtime,
+        scales=settings.scales,
+        batch_size=settings.batch_size,
+        workers=comparison.workers,
+        reporter=comparison.reporter,
+    )
+    test = LandmarkTest(
+        comparison,
+        blocks,
+        Whitenings(settings, names, blocks),
+        ks=settings.ks if "ks" in settings.model_fields_set else KS,
+        dimension=settings.whitening_dimension,
+        distractors=None
+        if settings.distractors is None
+        else load_distractors(
+            settings.distractors,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            reporter=comparison.reporter,
+        ),
+    )
+    return [
+        Searched(test, query, gallery, search, test.rows(query, gallery, search))
+        for name in searches
+        for search in [
+            load_search_set(
+                name,
+                settings.data_root,
+                skip_unreadable=settings.skip_unreadable,
+                reporter=comparison.reporter,
+            )
+        ]
+        for query, gallery in pairs
+    ]

@@ -1,22 +1,18 @@
 """`ram test`: exact retrieval metrics of one model, or of a student and a teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ram_cli.datasets import (
     Dataset,
-    ImageSet,
     is_search_set,
-    load_distractors,
-    load_search_set,
 )
 from ram_cli.errors import ConfigError
 from ram_cli.models import is_model_folder, load_model, read_provenance
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.aligned import find_teacher, size_at_distillation
-from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import (
     chosen_fit,
     fit_of,
@@ -26,14 +22,13 @@ from ram_cli.recipes.common import (
     worker_count,
 )
 from ram_cli.recipes.comparison import Comparison, Side
-from ram_cli.recipes.landmarks import KS, LandmarkTest
-from ram_cli.recipes.pictures import write_pictures
+from ram_cli.recipes.landmarks import Searched, search_landmarks
+from ram_cli.recipes.pictures import Shown, write_pictures
 from ram_cli.recipes.results import check_savable, keep_results
 from ram_cli.recipes.rows import ResultRow, rows_table, test_tables
-from ram_cli.recipes.whitening import Whitenings
+from ram_cli.recipes.search_pictures import write_search_pictures
 from ram_cli.settings import TestSettings, newest_run
 
-_SEARCH_FIELDS = ("distractors", "whiten", "learn_whitening", "store_whitening")
 _SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
 
 
@@ -43,11 +38,12 @@ class TestResult:
 
     Attributes:
         rows: One per pair and dataset.
-        report: The page that was written, if any.
+        reports: The pages that were written.
+        remarks: For people.
     """
 
     rows: list[ResultRow]
-    report: Path | None = None
+    reports: Sequence[Path] = ()
     remarks: list[str] = field(default_factory=list)
 
     __test__ = False  # not a test case, whatever pytest takes it for
@@ -56,7 +52,8 @@ class TestResult:
         """The result as one JSON document."""
         return {
             "rows": [row.to_json() for row in self.rows],
-            "report": None if self.report is None else str(self.report),
+            "report": str(self.reports[0]) if self.reports else None,
+            "reports": [str(path) for path in self.reports],
         }
 
     def tables(self) -> list[TableData]:
@@ -65,7 +62,7 @@ class TestResult:
 
     def notes(self) -> list[str]:
         """What a query of the student costs beside one of the teacher, and where the page is."""
-        return [*self.remarks, *([f"page: {self.report}"] if self.report else [])]
+        return [*self.remarks, *(f"page: {path}" for path in self.reports)]
 
 
 def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
@@ -99,8 +96,9 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     )
     names = {"student": name, "teacher": model_folder(gallery_name or name)}
     pairs = _pairs(settings, student, teacher)
-    rows = _landmark_rows(settings, comparison, names, pairs)
-    shown: list[tuple[Side, Side, ImageSet, ResultRow]] = []
+    landmarks = search_landmarks(settings, comparison, names, pairs)
+    rows = [row for found in landmarks for row in found.rows]
+    shown: list[Shown] = []
     for dataset in _datasets(settings, name, reporter):
         images = dataset.splits[settings.split]
         fit = chosen_fit(settings.fit or fit_of(student_model), dataset)
@@ -112,19 +110,38 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
             rows.append(row)
             if images.queries is None:
                 shown.append((query, gallery, images, row))
-    if settings.report is not None and len(shown) < len(rows):
+    reports = _write_pages(settings.report, comparison, shown, landmarks)
+    if settings.report is not None and len(rows) > len(shown) + sum(
+        len(found.rows) for found in landmarks
+    ):
         reporter.warn(
-            "report: the page shows datasets whose images all search each other, no other"
-        )
-    if settings.report is not None and shown:
-        write_pictures(
-            settings.report, comparison, shown, rows_table("test", [row for *_, row in shown])
+            "report: no page shows datasets whose queries are apart from their gallery, but for "
+            "landmarks"
         )
     if settings.save:
         keep_results(Path(name), comparison, rows, shown)
         reporter.note(f"results kept in {name}; ram export puts them on the card")
-    report = settings.report if shown else None
-    return TestResult(rows, report, _cost_remark(comparison, student, teacher))
+    return TestResult(rows, reports, _cost_remark(comparison, student, teacher))
+
+
+def _write_pages(
+    path: Path | None,
+    comparison: Comparison,
+    shown: Sequence[Shown],
+    landmarks: Sequence[Searched],
+) -> list[Path]:
+    """Write the page asked for; of landmarks beside images found by their class, a second one."""
+    if path is None:
+        return []
+    written = []
+    if shown:
+        write_pictures(path, comparison, shown, rows_table("test", [row for *_, row in shown]))
+        written.append(path)
+    if landmarks:
+        page = path.with_stem(f"{path.stem}-landmarks") if shown else path
+        write_search_pictures(page, landmarks)
+        written.append(page)
+    return written
 
 
 def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[tuple[Side, Side]]:
@@ -139,63 +156,6 @@ def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[
     if settings.symmetric:
         pairs.append((student, student))
     return pairs
-
-
-def _landmark_rows(
-    settings: TestSettings,
-    comparison: Comparison,
-    names: dict[str, str],
-    pairs: list[tuple[Side, Side]],
-) -> list[ResultRow]:
-    """Rows of all landmark datasets that are named."""
-    searches = [name for name in settings.dataset if is_search_set(name)]
-    asked = [field for field in _SEARCH_FIELDS if getattr(settings, field)]
-    if not searches:
-        if asked:
-            flags = ", ".join(f"--{field.replace('_', '-')}" for field in asked)
-            raise ConfigError(f"{asked[0]}: {flags} need a landmark dataset, such as roxford5k.")
-        return []
-    if settings.store_whitening and settings.learn_whitening is None:
-        raise ConfigError("store_whitening: nothing is learned: add --learn-whitening DATASET.")
-    if settings.whiten and settings.learn_whitening is not None:
-        raise ConfigError("whiten: either the stored whitening or --learn-whitening, not both.")
-    blocks = VectorBlocks(
-        settings.data_root,
-        comparison.runtime,
-        scales=settings.scales,
-        batch_size=settings.batch_size,
-        workers=comparison.workers,
-        reporter=comparison.reporter,
-    )
-    test = LandmarkTest(
-        comparison,
-        blocks,
-        Whitenings(settings, names, blocks),
-        ks=settings.ks if "ks" in settings.model_fields_set else KS,
-        dimension=settings.whitening_dimension,
-        distractors=None
-        if settings.distractors is None
-        else load_distractors(
-            settings.distractors,
-            settings.data_root,
-            skip_unreadable=settings.skip_unreadable,
-            reporter=comparison.reporter,
-        ),
-    )
-    return [
-        row
-        for name in searches
-        for search in [
-            load_search_set(
-                name,
-                settings.data_root,
-                skip_unreadable=settings.skip_unreadable,
-                reporter=comparison.reporter,
-            )
-        ]
-        for query, gallery in pairs
-        for row in test.rows(query, gallery, search)
-    ]
 
 
 def _own_teacher(settings: TestSettings, student: str, reporter: Reporter) -> str | None:

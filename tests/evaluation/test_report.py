@@ -170,7 +170,7 @@ def test_wrong_calls_are_refused(tmp_path: Path) -> None:
 
 
 def test_colours_have_contrast() -> None:
-    template = (files("ram_cli.evaluation") / "templates" / "report.html.j2").read_text("utf-8")
+    template = (files("ram_cli.evaluation") / "templates" / "style.css.j2").read_text("utf-8")
     palettes = re.findall(r":root \{\s*(--page[^}]+--bar-last[^}]+)\}", template)
     assert len(palettes) == 2
     for palette in palettes:

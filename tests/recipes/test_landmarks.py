@@ -1,6 +1,7 @@
 """Searches for landmarks through the command line: protocols, whitening, distractors, bad input."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,51 @@ def test_bad_calls_say_what_is_wrong(call, data, pair, words, told):
     assert code in (1, 2)
     assert told in err
     assert "Traceback" not in err
+
+
+def test_a_page_shows_what_the_queries_found(call, data, pair, images):
+    student, teacher = pair
+    words = ("test", "--student", student, "--teacher", teacher, "--asym", "--sym")
+    code, out, err = call(
+        *words, "--dataset", "roxford5k,oxford5k", "--data-root", data, "--distractors", images,
+        "--report", "page.html", *PLAIN,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["reports"] == ["page.html"]
+    page = Path("page.html").read_text()
+    sets = page.split('<section class="set"')[1:]
+    assert [part.count("<article") for part in sets] == [6, 6]
+    search = load_search_set("roxford5k", data)
+    vectors = {
+        name: embed_images(
+            load_model(folder), of, runtime=resolve_runtime("cpu", "fp32"), size=48, fit="whole"
+        )
+        for name, folder, of in (
+            ("query", student, search.queries),
+            ("gallery", teacher, search.gallery),
+            ("others", teacher, load_distractors(str(images), data)),
+        )
+    }
+    scores = vectors["query"] @ torch.cat([vectors["gallery"], vectors["others"]]).T
+    for article in sets[0].split("<article")[1:]:
+        query = search.queries.paths.index(re.search(r"<h2><bdi>(.*?)</bdi>", article)[1])
+        row = article.split('<section class="row">')[1]
+        kinds = {
+            int(place): kind for kind, of in search.ground_truth[query].items() for place in of
+        }
+        expected = [
+            kinds.get(place, "wrong" if place < len(search.gallery) else "distractor")
+            for place in scores[query].argsort(descending=True)[:8].tolist()
+        ]
+        assert re.findall(r"Rank \d+, (\w+):", row) == expected
+    assert "distractor" in sets[0]
+    assert "Rank 1, ok:" in sets[1]
+
+    code, out, err = call(
+        *words, "--dataset", f"roxford5k,{images}", "--data-root", data, "--report", "both.html",
+        *PLAIN,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["reports"] == ["both.html", "both-landmarks.html"]
+    assert "of the class of the query" in Path("both.html").read_text()
+    assert "landmark queries" in Path("both-landmarks.html").read_text()
