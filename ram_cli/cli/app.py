@@ -43,9 +43,7 @@ def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[App, 
     place = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
     name = words[place] if place < len(words) else None
     if name is not None and name not in commands and not completing:
-        from ram_cli.settings import did_you_mean
-
-        raise ConfigError(f"unknown command '{name}'{did_you_mean(name, commands)}")
+        raise ConfigError(_unknown(name, words[:place], commands))
     app = typer.Typer(
         name="ram",
         rich_markup_mode="markdown",
@@ -65,6 +63,18 @@ def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[App, 
     return _without_types(typer.main.get_command(app)), arguments
 
 
+def _unknown(name: str, flags: Sequence[str], commands: Collection[str]) -> str:
+    """Word that no command has this name, or that it is the value of a flag that takes none."""
+    from ram_cli.settings import did_you_mean
+
+    if flags and flags[-1] in ("--install-completion", "--show-completion"):
+        return (
+            f"{flags[-1]} takes no value: it serves the shell that it is called from. For another "
+            "shell: _RAM_COMPLETE=source_bash ram (or source_zsh, source_fish) prints the script"
+        )
+    return f"unknown command '{name}'{did_you_mean(name, commands)}"
+
+
 def _words_before_the_cursor(commands: Collection[str]) -> list[str]:
     """Return the command that a shell wants completions for, if one is typed already."""
     from ram_cli.cli.shells import completed_words, mend_words
@@ -74,12 +84,19 @@ def _words_before_the_cursor(commands: Collection[str]) -> list[str]:
 
 
 def _without_types(group: Any) -> App:
-    """Let help show a flag that takes no value as one: Typer would write `<bool>` behind it."""
+    """Keep the types of Python from help: Typer would write `<bool>` behind a plain flag."""
     for command in (group, *group.commands.values()):
         for parameter in command.params:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            elif parameter.param_type_name == "argument":
+                parameter.display_type_rich = _no_type
     return cast("App", group)
+
+
+def _no_type(ctx: typer.Context) -> str:
+    """Return what help shows as the type of an argument, whose name says enough."""
+    return ""
 
 
 def wants_debug(words: Sequence[str]) -> bool:

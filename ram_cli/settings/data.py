@@ -48,8 +48,8 @@ class PreparedGroup(SplitGroup):
 
     dataset: Annotated[Dataset, Flag(metavar="DATASET", positional=True, offers=("datasets",))] = (
         Field(
-            description="Dataset to prepare: furniture, cub, cars, sop, inshop, or a folder of "
-            "class folders."
+            description="Dataset to prepare: furniture, cub, cars, sop, inshop, landmarks such as "
+            "roxford5k, or a folder of class folders."
         )
     )
 

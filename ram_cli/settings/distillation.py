@@ -21,7 +21,7 @@ class DistillationGroup(BaseModel):
     """Distillation."""
 
     method: Annotated[Method, Flag(("mode",))] = Field(
-        "coupled", description="How the student follows the teacher."
+        "coupled", description="How the student follows the teacher; ram list methods says more."
     )
     symmetric: Annotated[bool, Flag(("sym",))] = Field(
         False, description="Embed positives and negatives by the student, not by the teacher."

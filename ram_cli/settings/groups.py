@@ -172,7 +172,7 @@ class DistillDataGroup(HeldBackGroup):
 class EmbedderGroup(BaseModel):
     """Network."""
 
-    pool: Pooling = Field("gem", description="Global pooling.")
+    pool: Pooling = Field("gem", description="Global pooling; ram list poolings says more.")
     whitening: Annotated[int, Field(ge=0), Flag(metavar="DIM")] = Field(
         512, description="Outputs of the projection after pooling; 0 = no projection."
     )

@@ -89,6 +89,14 @@ def test_values_that_have_no_names_are_left_to_the_shell(offered):
     assert completion_of(SETTINGS["train"].model_fields["epochs"]) is None
 
 
+def test_a_shell_named_behind_the_flag_is_told_what_to_do(capsys):
+    for flag in ("--install-completion", "--show-completion"):
+        with pytest.raises(SystemExit) as stopped:
+            main([flag, "zsh"])
+        assert stopped.value.code == 2
+        assert f"{flag} takes no value" in capsys.readouterr().err
+
+
 def test_every_kind_of_name_is_known():
     from ram_cli.models import ZOO
     from ram_cli.models.names import is_backbone_name

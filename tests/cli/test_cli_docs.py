@@ -18,7 +18,7 @@ from ram_cli.cli.main import COMMANDS
 from ram_cli.errors import ConfigError
 from ram_cli.settings import SETTINGS, flag_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMAND_PAGES = sorted((ROOT / "docs" / "commands").glob("*.md"))
 PAGES = [
     ROOT / "README.md",
