@@ -14,9 +14,20 @@ RamError                    exit code 1
 ```
 """
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+
+
+def on_one_line(name: Path | str) -> str:
+    """A name from outside as a message can hold it: line breaks and the like as escapes."""
+    return "".join(
+        letter.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(letter) in ("Cc", "Zl", "Zp")
+        else letter
+        for letter in str(name)
+    )
 
 
 class RamError(Exception):
@@ -54,7 +65,7 @@ class UnreadableImageError(DataError):
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
         super().__init__(
-            f"cannot read image {path}: {reason}. "
+            f"cannot read image {on_one_line(path)}: {on_one_line(reason)}. "
             "Repair or remove the file, or pass --skip-unreadable."
         )
 

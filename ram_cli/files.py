@@ -72,9 +72,22 @@ def atomic_folder(path: Path | str, *, keep: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `text` as UTF-8, atomically.
+
+    Raises:
+        OutputError: The disk is full, the folder cannot be written, or the text holds the name of a
+            file that is no text.
+    """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        part = error.object[max(0, error.start - 20) : error.end + 20]
+        shown = part.encode("ascii", "backslashreplace").decode()
+        raise OutputError(
+            f"cannot write {path}: {shown!r} holds bytes that are no UTF-8 text. Rename that file "
+            "or folder."
+        ) from error
+    write_bytes(path, content)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

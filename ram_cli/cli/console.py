@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ram_cli.cli.meter import Meter
-from ram_cli.cli.text import printable, shortened, values_line
+from ram_cli.cli.text import printable, printable_json, shortened, values_line
 from ram_cli.progress import TableData, Task
 
 INTERVAL = 10.0
@@ -178,7 +178,7 @@ def show(report: Report, *, as_json: bool, reporter: ConsoleReporter) -> None:
     """
     if as_json:
         document = json.dumps(_plain(report.to_json()), indent=2, ensure_ascii=False)
-        sys.stdout.write(f"{document}\n")
+        sys.stdout.write(f"{printable_json(document)}\n")
     else:
         _print_tables(report.tables())
     sys.stdout.flush()

@@ -1,5 +1,6 @@
 """Makes text from outside, such as file names, safe and short enough for a terminal."""
 
+import json
 import unicodedata
 
 UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -15,6 +16,18 @@ def printable(text: str) -> str:
         if unicodedata.category(character) in UNSAFE
         else character
         for character in text
+    )
+
+
+def printable_json(document: str) -> str:
+    """`printable` for JSON of several lines: the same document, in the escapes that JSON knows."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    return "".join(
+        json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+        if character != "\n" and unicodedata.category(character) in UNSAFE
+        else character
+        for character in document
     )
 
 

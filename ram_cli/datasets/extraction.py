@@ -1,6 +1,7 @@
 """Unpacking archives that strangers made: nothing leaves the folder, nothing grows without end."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -84,8 +85,17 @@ def unpack(
                 sink.write(name, content)
                 task.advance()
     except _DAMAGE as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{archive} is damaged or no archive ({told}). Fetch it again.") from error
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # of the disk
+            raise
+        # bz2 tells of damage without a number, zip files that point before their start with one
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> DataError:
+    told = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{archive} is damaged or no archive ({told}). Fetch it again.")
 
 
 def _reader(archive: Path) -> Callable[[Path, "_Sink"], Iterator[tuple[str, IO[bytes]]]]:

@@ -22,7 +22,7 @@ from ram_cli.datasets.listing import (
     zero_shot_splits,
 )
 from ram_cli.datasets.split_file import SPLIT_FILE, list_split_file
-from ram_cli.errors import DataError
+from ram_cli.errors import DataError, on_one_line
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -101,7 +101,8 @@ def _given_splits(
     shared = [name for name, count in places.items() if count > 1]
     if shared:
         raise DataError(
-            f"{walk.root}: {len(shared)} classes ({', '.join(shared[:3])}{_dots(shared)}) lie in "
+            f"{walk.root}: {len(shared)} classes "
+            f"({on_one_line(', '.join(shared[:3]))}{_dots(shared)}) lie in "
             "more than one of its train, val and test folders. Retrieval is measured on classes "
             "not seen in training: put all class folders side by side into one folder, "
             f"and they are split by class; or list the split in {walk.root / SPLIT_FILE}."

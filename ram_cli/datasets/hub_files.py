@@ -76,7 +76,14 @@ def _listed(url: str, where: str) -> list[tuple[str, int, str]]:
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise DataError(f"{where}: the connection failed ({reason}).") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DataError(f"{where}: the Hub answers with no list of files.") from error
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ram_cli.datasets.images import SPLITS, Dataset, ImageSet, Split
-from ram_cli.errors import DataError
+from ram_cli.errors import DataError, on_one_line
 from ram_cli.files import write_text
 
 MANIFEST_FORMAT = 1
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def content_hash(
@@ -56,7 +57,7 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise DataError(
-            f"cannot read {path}: {(error.strerror or 'no such file').lower()}."
+            f"cannot read {on_one_line(path)}: {(error.strerror or 'no such file').lower()}."
         ) from error
 
 
@@ -118,7 +119,7 @@ def from_json(text: str, root: Path | None = None) -> Dataset:
                 if split in content.get("pairs", {})
             },
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise DataError(f"the manifest is damaged ({error}). Prepare the dataset again.") from error
 
 

@@ -49,4 +49,4 @@ def manifest_hash(found: SearchSet | ImageSet) -> str:
     """Return the hash of a set to search, or that over the paths of distractors."""
     if isinstance(found, SearchSet):
         return found.content_hash
-    return hashlib.sha256("\n".join(found.paths).encode()).hexdigest()
+    return hashlib.sha256("\n".join(found.paths).encode(errors="surrogateescape")).hexdigest()

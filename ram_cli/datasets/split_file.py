@@ -11,7 +11,7 @@ from typing import Any
 
 from ram_cli.datasets.images import SPLITS, Split
 from ram_cli.datasets.listing import Listing, NamedClass, divide, order_by_hash
-from ram_cli.errors import DataError
+from ram_cli.errors import DataError, on_one_line
 
 SPLIT_FILE = "split.json"
 _MOST_FAULTS_SHOWN = 10
@@ -31,7 +31,7 @@ def list_split_file(root: Path, *, seed: int, val_ratio: float) -> Listing:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from error
     faults = _shape_faults(content)
     if not faults:
@@ -49,7 +49,10 @@ def list_split_file(root: Path, *, seed: int, val_ratio: float) -> Listing:
 def _shape_faults(content: Any) -> list[str]:
     if not isinstance(content, dict):
         return ['it must hold an object with "train", "val" and "test"']
-    faults = [f'"{key}" is none of "train", "val" and "test"' for key in content.keys() - SPLITS]
+    faults = [
+        f'"{on_one_line(key)}" is none of "train", "val" and "test"'
+        for key in content.keys() - SPLITS
+    ]
     faults += [f'"{split}" is missing' for split in ("train", "test") if split not in content]
     for split in content.keys() & SPLITS:
         if not isinstance(content[split], list):
@@ -70,11 +73,11 @@ def _file_faults(root: Path, content: dict[str, list[list[str]]]) -> list[str]:
     faults = [f"{path} is listed {count} times" for path, count in counts.items() if count > 1]
     for path in counts:
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts:
+        if pure.is_absolute() or ".." in pure.parts or "\0" in path:
             faults.append(f"{path} does not lie inside the folder")
         elif not (root / path).is_file():
             faults.append(f"{path} does not exist")
-    return faults
+    return [on_one_line(fault) for fault in faults]
 
 
 def _named(content: dict[str, list[list[str]]]) -> dict[Split, list[NamedClass]]:
@@ -109,7 +112,7 @@ def _shared_class_faults(content: dict[str, list[list[str]]]) -> list[str]:
         for folder in _class_folders(content[split]):
             homes.setdefault(folder, []).append(split)
     return [
-        f"class {folder} is in {' and '.join(found)}; classes must differ"
+        f"class {on_one_line(folder)} is in {' and '.join(found)}; classes must differ"
         for folder, found in homes.items()
         if len(found) > 1
     ]

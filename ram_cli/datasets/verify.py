@@ -110,7 +110,7 @@ def _recall(memory: Path | None) -> dict[str, Any]:
     try:
         content = json.loads(memory.read_text(encoding="utf-8"))
         files = content["files"] if content["format"] == MEMORY_FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # a damaged memory only costs time
     return files if isinstance(files, dict) else {}
 

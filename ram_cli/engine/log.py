@@ -96,5 +96,5 @@ def _step(line: str) -> float:
     """Step of a record; a line cut short by a crash counts as past every step."""
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return float("inf")

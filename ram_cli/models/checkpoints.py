@@ -21,7 +21,7 @@ from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import load_tensors
 from ram_cli.models.names import BackboneName, parse_backbone_name
 from ram_cli.models.pooling import POOLINGS
-from ram_cli.models.tensor_files import read_pickle
+from ram_cli.models.tensor_files import assert_plain, read_pickle
 from ram_cli.views.whole import Fit
 
 _HEAD_KEYS = {
@@ -63,7 +63,10 @@ def load_published(path: Path | str) -> Embedder:
     """
     path = Path(path)
     meta, state_dict = _read(path)
-    layout = _layout(path, str(meta.get("architecture", "")), state_dict)
+    architecture = str(meta.get("architecture", ""))
+    if not architecture.isprintable():
+        raise CheckpointError(f"{path}: its meta names no network, but {architecture[:40]!r}.")
+    layout = _layout(path, architecture, state_dict)
     config = _config(path, meta, layout, state_dict)
     embedder = embedder_from_config(config)
     tensors = _renamed(layout, state_dict, embedder.state_dict())
@@ -89,9 +92,12 @@ def published_whitening(path: Path | str) -> dict[str, tuple[Tensor, Tensor]]:
     if isinstance(content, dict) and {"m", "P"} <= content.keys():
         return {"": _whitening(path, content)}
     meta, _ = _read(path, content)
+    learned = meta.get("Lw") or {}
+    if not isinstance(learned, dict) or not all(isinstance(of, dict) for of in learned.values()):
+        raise CheckpointError(f"{path}: Lw of its meta holds no whitenings.")
     return {
         f"{dataset}/{scales}": _whitening(path, entry)
-        for dataset, by_scales in (meta.get("Lw") or {}).items()
+        for dataset, by_scales in learned.items()
         for scales, entry in by_scales.items()
     }
 
@@ -110,6 +116,7 @@ def _read(path: Path, content: Any = None) -> tuple[dict[str, Any], dict[str, Te
     }
     if not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise CheckpointError(f"{path}: its state_dict holds more than tensors.")
+    assert_plain(state_dict, path)
     return content["meta"], state_dict
 
 
@@ -166,12 +173,12 @@ def _config(
     path: Path, meta: dict[str, Any], layout: _Layout, state_dict: dict[str, Tensor]
 ) -> EmbedderConfig:
     pooling = meta.get("pooling")
-    if pooling not in POOLINGS:
+    if not isinstance(pooling, str) or pooling not in POOLINGS:
         raise CheckpointError(f"{path}: its meta names no pooling of ours, but {pooling!r}.")
     spec = backbone_spec(layout.backbone)
-    projection = state_dict.get("whiten.weight")
+    projection = _filled(path, state_dict, "whiten.weight")
     adapters = [theirs for theirs, ours in layout.prefixes.items() if ours == "adapter.0."]
-    adapter = next((state_dict.get(f"{theirs}weight") for theirs in adapters), None)
+    adapter = next((_filled(path, state_dict, f"{theirs}weight") for theirs in adapters), None)
     return EmbedderConfig(
         backbone=str(layout.backbone),
         pooling=pooling,
@@ -188,6 +195,14 @@ def _config(
         whole_features=layout.whole_features,
         fit=layout.fit,
     )
+
+
+def _filled(path: Path, state_dict: dict[str, Tensor], name: str) -> Tensor | None:
+    """The weights of a layer, which tell its width; None where there is no such layer."""
+    found = state_dict.get(name)
+    if found is not None and (found.ndim < 2 or not found.numel()):
+        raise CheckpointError(f"{path}: {name} has shape {list(found.shape)}, which no layer has.")
+    return found
 
 
 def _renamed(
@@ -224,8 +239,11 @@ def _backbone_parts(expected: dict[str, Tensor]) -> set[str]:
 def _whitening(path: Path, entry: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(entry, Mapping) or not {"m", "P"} <= entry.keys():
         raise CheckpointError(f"{path} holds no whitening: m and P are missing.")
-    mean = torch.from_numpy(np.asarray(entry["m"], dtype=np.float64)).reshape(-1)
-    projection = torch.from_numpy(np.asarray(entry["P"], dtype=np.float64))
+    try:
+        mean = torch.from_numpy(np.asarray(entry["m"], dtype=np.float64)).reshape(-1)
+        projection = torch.from_numpy(np.asarray(entry["P"], dtype=np.float64))
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: m and P of a whitening are no numbers.") from error
     if projection.ndim != 2 or projection.shape[1] != len(mean):
         raise CheckpointError(
             f"{path}: m {list(mean.shape)} and P {list(projection.shape)} differ."

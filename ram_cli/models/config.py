@@ -1,11 +1,22 @@
 """The description of an embedder, enough to build it again."""
 
+import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from ram_cli.errors import CheckpointError
 from ram_cli.views.spec import InputSpec
 from ram_cli.views.whole import Fit
+
+_RANGES: Final[dict[str, tuple[int, int]]] = {
+    "dimension": (0, 1 << 16),
+    "adapter": (0, 1 << 16),
+    "input_size": (1, 1 << 14),
+    "network_size": (1, 1 << 12),
+}
+"""Least and largest values of a file; what is built to larger ones would fill the memory."""
+_SMALLEST_STD = 1e-6
+_SHOWN = 60  # characters of a wrong value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +78,18 @@ class EmbedderConfig:
             where: What to call it in an error.
 
         Raises:
-            CheckpointError: A field is missing, unknown, or of the wrong type.
+            CheckpointError: A field is missing, unknown, of the wrong type, or out of its range.
         """
         if not isinstance(content, dict):
             raise CheckpointError(f"{where}: the model must be a JSON object.")
         known = {field.name: field for field in fields(cls)}
         if unknown := sorted(content.keys() - known.keys()):
-            raise CheckpointError(f"{where}: unknown field {', '.join(unknown)}. Upgrade ram-cli?")
+            raise CheckpointError(
+                f"{where}: unknown field {_shown(repr(unknown))}. Upgrade ram-cli?"
+            )
         try:
             checked = {
-                name: _typed(content[name], field.type)
+                name: _ranged(name, _typed(content[name], field.type))
                 for name, field in known.items()
                 if name in content
             }
@@ -91,9 +104,31 @@ def _typed(value: Any, kind: Any) -> Any:
     """The value, if it is of the type that a field declares: a scalar, or three numbers."""
     if kind in (str, int, bool):
         if type(value) is not kind:
-            raise TypeError(f"{value!r} should be of type {kind.__name__}")
+            raise TypeError(f"{_shown(repr(value))} should be of type {kind.__name__}")
+        if kind is str and not value.isprintable():
+            raise TypeError(f"{_shown(repr(value))} is no name")
         return value
     numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
     if not numbers or len(value) != 3:
-        raise TypeError(f"{value!r} should be three numbers")
-    return tuple(float(item) for item in value)
+        raise TypeError(f"{_shown(value)} should be three numbers")
+    try:
+        return tuple(float(item) for item in value)
+    except OverflowError:
+        raise TypeError(f"{_shown(value)} should be three numbers of a usual size") from None
+
+
+def _ranged(name: str, value: Any) -> Any:
+    """The value of a field, if a network can be built to it."""
+    least, largest = _RANGES.get(name, (0, 0))
+    if name in _RANGES and not least <= value <= largest:
+        raise TypeError(f"{name} is {_shown(value)}, not in {least}..{largest}")
+    if name in ("mean", "std") and not all(math.isfinite(item) for item in value):
+        raise TypeError(f"{name} {_shown(value)} is not finite")
+    if name == "std" and min(value) < _SMALLEST_STD:
+        raise TypeError(f"std {_shown(value)} is not positive")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

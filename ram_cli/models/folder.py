@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ram_cli.datasets.sfm import SFM_LISTS
-from ram_cli.errors import CheckpointError, OutputError
+from ram_cli.errors import CheckpointError, OutputError, on_one_line
 from ram_cli.files import atomic_folder
 from ram_cli.models.build import embedder_from_config
 from ram_cli.models.config import EmbedderConfig
@@ -94,6 +94,7 @@ def load_folder(folder: Path | str) -> Embedder:
     config = EmbedderConfig.from_json(content["model"], str(folder / CONFIG_FILE))
     config = replace(config, fit=config.fit or _fit_as_trained(content.get("provenance")))
     tensors = read_safetensors(folder / WEIGHTS_FILE)
+    _check_widths(config, tensors, str(folder / WEIGHTS_FILE))
     embedder = embedder_from_config(config)
     load_tensors(embedder, tensors, str(folder / WEIGHTS_FILE))
     if content.get("hash") not in (None, _hash(config, tensors)):
@@ -116,25 +117,41 @@ def read_provenance(folder: Path | str) -> dict[str, Any]:
     return provenance
 
 
+def _check_widths(config: EmbedderConfig, tensors: dict[str, Tensor], where: str) -> None:
+    """Compare the widths that a description asks for with the weights, before layers are built."""
+    if config.projection and not config.dimension:
+        raise CheckpointError(f"{where}: a projection onto 0 dimensions is none.")
+    asked = {
+        "projection.weight": config.dimension if config.projection else 0,
+        "adapter.0.weight": config.adapter,
+    }
+    for name, width in asked.items():
+        if width and (found := len(tensors.get(name, ()))) != width:
+            raise CheckpointError(f"{where}: {name} has {found} rows instead of {width}.")
+
+
 def load_tensors(embedder: Embedder, tensors: dict[str, Tensor], where: str) -> None:
     """Fill a model with tensors of exactly its names and shapes.
 
     Raises:
-        CheckpointError: One is missing, unknown, of another shape, or not finite.
+        CheckpointError: One is missing, unknown, of another shape or kind, or not finite.
     """
     expected = {name: value.shape for name, value in embedder.state_dict().items()}
+    kinds = {name: value.dtype for name, value in embedder.state_dict().items()}
     missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or unknown:
         example = min(missing) if missing else min(unknown)
         raise CheckpointError(
             f"{where} does not fit {embedder.config.backbone}: {len(missing)} tensors are missing "
-            f"and {len(unknown)} are unknown, for instance {example}."
+            f"and {len(unknown)} are unknown, for instance {on_one_line(example[:80])}."
         )
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise CheckpointError(
                 f"{where}: {name} has shape {list(tensors[name].shape)} instead of {list(shape)}."
             )
+        if not torch.can_cast(tensors[name].dtype, kinds[name]):
+            raise CheckpointError(f"{where}: {name} holds values of type {tensors[name].dtype}.")
     assert_finite(tensors, where)
     embedder.load_state_dict(tensors)
 
@@ -201,9 +218,10 @@ def _fit_as_trained(record: Any) -> str:
     )
     if settings.get("fit") in get_args(Fit):
         return str(settings["fit"])
-    if dataset.get("source") is None:
+    source = dataset.get("source")
+    if not isinstance(source, str):
         return ""
-    return "whole" if dataset["source"] in SFM_LISTS else "crop"
+    return "whole" if source in SFM_LISTS else "crop"
 
 
 def _card(embedder: Embedder, provenance: dict[str, Any]) -> str:

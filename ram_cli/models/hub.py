@@ -60,6 +60,11 @@ def fetch_from_hub(name: str) -> Path:
         )
     except network_errors() as error:
         raise ModelError(_why(name, error)) from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"what {constants.ENDPOINT} answers for {repository} is no repository of models. Is "
+            "HF_ENDPOINT the address of a Hub?"
+        ) from error
     missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / file).is_file()]
     if missing:
         raise CheckpointError(

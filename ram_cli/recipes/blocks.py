@@ -138,7 +138,9 @@ def images_hash(images: ImageSet) -> str:
             told = path.stat()
         except OSError as error:
             raise UnreadableImageError(path, (error.strerror or str(error)).lower()) from error
-        digest.update(f"{name}\n{told.st_size} {told.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{name}\n{told.st_size} {told.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
     if images.boxes is not None:
         digest.update(images.boxes.tobytes())
     return digest.hexdigest()

@@ -120,7 +120,7 @@ class Bench:
             found = json.loads(path.read_text("utf-8"))
             if found["key"] == key:
                 return {str(data): dict(of) for data, of in found["measured"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass  # not there, or not ours: measured anew and written over
         measured = {data.test.name: self._measure(query, data) for data in self.datasets}
         document = {"key": key, "measured": measured}

@@ -183,7 +183,7 @@ def _read(folder: Path, dataset: Dataset, reporter: Reporter = SILENT) -> Copies
             return None
         files = {path: (str(name), int(size)) for path, (name, size) in content["files"].items()}
         copies = Copies(folder, int(content["size"]), files, _identity(content))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if all(_has_size(folder / name, size) for name, size in files.values()):
         return copies
@@ -198,7 +198,7 @@ def _drop_damaged(folder: Path) -> None:
         for name, size in files:
             if not _has_size(folder / name, size):
                 (folder / name).unlink(missing_ok=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # there is none: every copy was renamed to its place whole
 
 

@@ -97,7 +97,9 @@ class FeatureKey:
             "scales": scales,
             "precision": self.precision,
             "fit": self.fit,
-            "paths": hashlib.sha256("\n".join(images.paths).encode()).hexdigest(),
+            "paths": hashlib.sha256(
+                "\n".join(images.paths).encode(errors="surrogateescape")
+            ).hexdigest(),
             "vectors": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
         }
 

@@ -152,7 +152,7 @@ def _read(folder: Path) -> dict[str, Stamp] | None:
             path: (int(size), int(changed), str(sha256))
             for path, (size, changed, sha256) in content["files"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

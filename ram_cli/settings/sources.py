@@ -37,7 +37,7 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ValueError("no such file") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"is not valid TOML: {error}") from error
 
 
