@@ -19,6 +19,7 @@ from ram_cli.datasets.fetching import (
     forget_unproven,
 )
 from ram_cli.datasets.locking import held
+from ram_cli.datasets.moving import move_files
 from ram_cli.datasets.pickles import read_ground_truth
 from ram_cli.datasets.remote import Part, RemoteFile
 from ram_cli.errors import ConfigError, DataError
@@ -142,7 +143,7 @@ def _landmark(folder: Path, file: RemoteFile) -> Path:
 
 
 def _unpack(part: Part, file: RemoteFile, archive: Path, folder: Path, reporter: Reporter) -> None:
-    """Unpack aside, move every file to its place, and set the stamp."""
+    """Unpack aside, move everything to its place, and set the stamp."""
     work = folder / f"{TEMPORARY_PREFIX}{file.name}"
     remove_tree(work)  # of a process that was killed: nobody else is here
     try:
@@ -152,10 +153,7 @@ def _unpack(part: Part, file: RemoteFile, archive: Path, folder: Path, reporter:
             unpack(archive, temporary, reporter=reporter)
         found = _placed(part, archive, work)
         with writing(folder):
-            for name in {Path(place).parent for place in found}:
-                (folder / name).mkdir(parents=True, exist_ok=True)
-            for place, source in found.items():
-                source.replace(folder / place)
+            move_files({source: folder / place for place, source in found.items()}, work)
         write_text(folder / STAMPS / file.name, f"{len(found)} files\n")
     finally:
         remove_tree(work)
