@@ -23,16 +23,17 @@ _OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "Avera
 _OPERATORS_OF_TOKENS = ("Conv", "Gemm", "MatMul")
 
 
-def write_int8(file: OnnxFile, views: Tensor) -> OnnxFile:
+def write_int8(file: OnnxFile, views: Tensor, weight_bits: int = 8) -> OnnxFile:
     """Write `model.int8.onnx` beside `model.onnx`: static QDQ quantisation of the backbone.
 
-    Weights are 7-bit integers with one scale per output channel, so that products of pairs do not
-    saturate on processors without VNNI; activations are 8-bit with the range that the calibration
-    images show. What follows the backbone stays float32: GeM's powers need its range.
+    Weights have one scale per output channel; activations are 8-bit with the range that the
+    calibration images show. What follows the backbone stays float32: GeM's powers need its range.
 
     Args:
         file: The float graph.
         views: Images to calibrate with, uint8 `[N, 3, S, S]`.
+        weight_bits: 8, or 7: x86 processors without VNNI add two products in 16 bits, which
+            overflow less often then.
 
     Raises:
         ModelError: ONNX Runtime cannot quantise the graph.
@@ -51,7 +52,7 @@ def write_int8(file: OnnxFile, views: Tensor) -> OnnxFile:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
-                reduce_range=True,
+                reduce_range=weight_bits < 8,
                 op_types_to_quantize=list(_operators(file.path)),
                 nodes_to_exclude=list(file.head),
                 use_external_data_format=large,

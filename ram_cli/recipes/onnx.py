@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ram_cli.datasets import Dataset, ImageSet, load_dataset
 from ram_cli.engine import resolve_runtime
-from ram_cli.errors import RamError
+from ram_cli.errors import ConfigError, RamError
 from ram_cli.evaluation import embed_images, label_metrics
 from ram_cli.export.onnx import OnnxFile, check_onnx, require_onnx, side_to_check, write_onnx
 from ram_cli.export.onnx_int8 import CALIBRATION_IMAGES, write_int8
 from ram_cli.export.onnx_session import Engine
 from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter
+from ram_cli.recipes.aligned import find_teacher, size_at_distillation, teacher_record
 from ram_cli.recipes.common import model_folder
 from ram_cli.settings import ExportSettings
 from ram_cli.views import evaluation_view
@@ -129,14 +130,16 @@ def write_graphs(
             )
         if len(graph.files) > 1:
             reporter.note(f"more than 2 GiB: keep {' and '.join(graph.files)} side by side")
-        views = _views(dataset.test, side_to_check(model), _COMPARED)
+        views = centre_crops(dataset.test, side_to_check(model), _COMPARED)
         graph = replace(graph, difference=check_onnx(graph, model, views))
         if not settings.int8:
             return OnnxReport(graph)
-        training = _views(dataset.train_val, model.spec.size, CALIBRATION_IMAGES)
+        training = centre_crops(dataset.train_val, model.spec.size, CALIBRATION_IMAGES)
         reporter.note(f"calibrating 8-bit integers on {len(training)} training images")
-        int8 = write_int8(graph, training)
-        loss = _loss(graph, int8, _some_classes(dataset.test), _teacher(record), reporter)
+        int8 = write_int8(graph, training, settings.int8_bits)
+        loss = _loss(
+            graph, int8, _some_classes(dataset.test), teacher_of(source, reporter), reporter
+        )
     return OnnxReport(graph, int8, loss)
 
 
@@ -163,7 +166,7 @@ def _images(
         yield load_dataset(FALLBACK, Path(folder), verify=False)
 
 
-def _views(images: ImageSet, size: int, count: int) -> Tensor:
+def centre_crops(images: ImageSet, size: int, count: int) -> Tensor:
     """Centre crops uint8 `[N, 3, size, size]` of up to `count` images from all over the set."""
     places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64)
     loader = ImageLoader(images)
@@ -179,17 +182,21 @@ def _some_classes(images: ImageSet) -> ImageSet:
     return images.subset(np.flatnonzero(kept[places]))
 
 
-def _teacher(record: Mapping[str, Any]) -> Embedder | None:
-    """The model whose vectors the student follows, if it is still where it was."""
-    told = record.get("teacher", {})
+def teacher_of(source: str, reporter: Reporter) -> Embedder | None:
+    """The model whose vectors the student follows, in its size then; None where there is none."""
+    record = teacher_record(source)
+    if not record:
+        return None
     try:
-        folder = model_folder(told["name"]) if told.get("name") else ""
-        if not is_model_folder(folder) or model_hash(folder) != told.get("hash"):
-            return None
-        teacher = load_model(folder)
-        if told.get("image_size"):
-            teacher.set_input_size(int(told["image_size"]))
-    except RamError:
+        teacher = load_model(model_folder(find_teacher(source)))
+        if model_hash(teacher) != record.get("hash"):
+            raise ConfigError(f"{record.get('name')} is another model now")
+        if size := size_at_distillation(source, teacher):
+            teacher.set_input_size(size)
+    except RamError as error:
+        reporter.note(
+            f"its teacher is not at hand, so int8 is not measured in its gallery: {error}"
+        )
         return None
     return teacher
 

@@ -21,6 +21,11 @@ class OnnxGroup(BaseModel):
     int8: bool = Field(
         False, description="Also write model.int8.onnx, and measure what it loses in mAP."
     )
+    int8_bits: Annotated[int, Field(ge=7, le=8)] = Field(
+        8,
+        description="Bits of its weights: 7 for x86 processors without VNNI, which may overflow "
+        "with 8.",
+    )
     onnx_dataset: Annotated[
         Dataset | None,
         Flag(metavar="NAME", shown="the one trained on, else furniture", offers=("datasets",)),

@@ -1,20 +1,28 @@
 """`ram export --onnx`: graphs that are the model, or nothing at all."""
 
+import ast
 import io
 import json
 import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from tiny_runs import DISTILL
 
 import ram_cli
+from ram_cli.datasets import load_dataset
+from ram_cli.evaluation import label_metrics
 from ram_cli.export import onnx as graphs
+from ram_cli.models import model_hash
+from ram_cli.recipes.onnx import centre_crops, teacher_of
+from ram_cli.views import normalise
 
 
 def vectors(path, images: np.ndarray) -> np.ndarray:
@@ -109,11 +117,18 @@ def test_the_search_of_the_documentation_runs_as_written(of_pixels, images, tmp_
     page = Path(__file__).parents[2].joinpath("docs/onnx.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     lines = [line for line in code.splitlines() if line.strip()]
-    assert len(lines) <= 20
-    imported = {name for line in lines for name in re.findall(r"^(?:import|from) (\w+)", line)}
+    assert len(lines) <= 12
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
+        )
+    }
     assert imported == {"numpy", "onnxruntime", "PIL", "pathlib"}
-    for name in ("onnx-student", "onnx-teacher"):
-        shutil.copytree(of_pixels, tmp_path / name)
+    for name in ("student", "teacher"):
+        shutil.copytree(of_pixels, tmp_path / "pair" / name)
     shutil.copytree(images, tmp_path / "photos")
     query = next(iter(sorted(images.rglob("*.jpg"))))
     shutil.copy(query, tmp_path / "query.jpg")
@@ -121,13 +136,52 @@ def test_the_search_of_the_documentation_runs_as_written(of_pixels, images, tmp_
     told = io.StringIO()
     with redirect_stdout(told):
         exec(compile(code, "docs/onnx.md", "exec"), {})
-    first = told.getvalue().splitlines()[0]
-    assert first == f"1.000 {Path('photos', query.relative_to(images))}"
-    wanted = ram_cli.load_model("onnx-student").embed("query.jpg")
-    gallery = ram_cli.load_model("onnx-teacher").embed(sorted(Path("photos").rglob("*.jpg")))
-    best = (gallery @ wanted[0]).sort(descending=True).values[:5]
-    found = [float(line.split()[0]) for line in told.getvalue().splitlines()]
-    assert found == pytest.approx(best.tolist(), abs=2e-3)
+    found = [
+        (float(score), path)
+        for score, path in re.findall(r"\(.*?([\d.]+)\)?, '(.*)'\)", told.getvalue())
+    ]
+    assert len(found) == 5
+    assert found[0] == (pytest.approx(1, abs=1e-4), str(Path("photos", query.relative_to(images))))
+    wanted = ram_cli.load_model("pair/student").embed("query.jpg")
+    paths = sorted(Path("photos").rglob("*.jpg"))
+    scores = ram_cli.load_model("pair/teacher").embed(paths) @ wanted[0]
+    best = scores.topk(5)
+    assert [score for score, _ in found] == pytest.approx(best.values.tolist(), abs=1e-4)
+    assert [path for _, path in found] == [str(paths[place]) for place in best.indices]
+
+
+def test_int8_is_measured_in_the_gallery_of_the_teacher(call, teacher, images, tmp_path):
+    words = [*DISTILL, "--student", teacher, "--teacher", teacher, "--image-size", 32]
+    assert (
+        call(*words, "--epochs", 1, "--method", "regression", "--output", tmp_path / "run")[0] == 0
+    )
+    words = ["--to", tmp_path / "pair", "--pair", "--onnx", "--int8", "--json"]
+    code, out, err = call("export", tmp_path / "run", *words)
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["teacher"]["onnx"]["int8"]["asym"] is None
+    student, gallery = (ram_cli.load_model(tmp_path / "pair" / n) for n in ("student", "teacher"))
+    test = load_dataset(str(images), tmp_path, verify=False).test
+    views = centre_crops(test, 32, len(test))
+    paths = [test.path(place) for place in range(len(test))]
+    for name, found in zip(
+        ("model.onnx", "model.int8.onnx"), told["onnx"]["int8"]["asym"], strict=True
+    ):
+        inputs = normalise(views, student.spec).numpy()
+        query = vectors(tmp_path / "pair" / "student" / name, inputs)
+        labels = test.labels
+        metrics = label_metrics(query, gallery.embed(paths), labels, labels, (1,), same_set=True)
+        assert found == pytest.approx(100 * metrics.map, abs=0.5)
+
+    pair, lines = tmp_path / "pair", []
+    reporter = SimpleNamespace(note=lines.append)
+    (pair / "student").rename(tmp_path / "alone")
+    assert teacher_of(str(tmp_path / "alone"), reporter) is None
+    assert "not measured in its gallery" in lines.pop()
+    (tmp_path / "alone").rename(pair / "student")
+    assert model_hash(teacher_of(str(pair / "student"), reporter)) == model_hash(gallery)
+    assert teacher_of(str(pair / "teacher"), reporter) is None
+    assert not lines
 
 
 def test_a_graph_that_is_not_the_model_leaves_nothing(call, teacher, exported, monkeypatch):
