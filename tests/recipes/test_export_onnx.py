@@ -136,18 +136,12 @@ def test_the_search_of_the_documentation_runs_as_written(of_pixels, images, tmp_
     told = io.StringIO()
     with redirect_stdout(told):
         exec(compile(code, "docs/onnx.md", "exec"), {})
-    found = [
-        (float(score), path)
-        for score, path in re.findall(r"\(.*?([\d.]+)\)?, '(.*)'\)", told.getvalue())
-    ]
-    assert len(found) == 5
-    assert found[0] == (pytest.approx(1, abs=1e-4), str(Path("photos", query.relative_to(images))))
-    wanted = ram_cli.load_model("pair/student").embed("query.jpg")
+    found = re.findall(r"PosixPath\('(.*?)'\)", told.getvalue())
+    assert found[0] == str(Path("photos", query.relative_to(images)))
     paths = sorted(Path("photos").rglob("*.jpg"))
+    wanted = ram_cli.load_model("pair/student").embed("query.jpg")
     scores = ram_cli.load_model("pair/teacher").embed(paths) @ wanted[0]
-    best = scores.topk(5)
-    assert [score for score, _ in found] == pytest.approx(best.values.tolist(), abs=1e-4)
-    assert [path for _, path in found] == [str(paths[place]) for place in best.indices]
+    assert found == [str(paths[place]) for place in scores.topk(5).indices]
 
 
 def test_int8_is_measured_in_the_gallery_of_the_teacher(call, teacher, images, tmp_path):
