@@ -12,6 +12,8 @@ import typer
 
 from ram_cli.cli.examples import epilog
 from ram_cli.errors import ConfigError, Interrupted, TrainingError
+from ram_cli.processes import is_first, process_count
+from ram_cli.progress import SILENT, Reporter
 from ram_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ App = Callable[..., Any]
 """Called with the arguments of the command line; ends with an exit code."""
 VARIABLE = "_RAM_COMPLETE"
 """Set by the shell when it asks for completions instead of running a command."""
+SHARED_WORK = ("train", "distill", "prepare", "test")
+"""Commands that several processes may do together, as torchrun starts them."""
+
 QUIET_VARIABLES = {"TF_CPP_MIN_LOG_LEVEL": "3", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
@@ -167,7 +172,12 @@ def _run(
     from ram_cli.cli.console import ConsoleReporter, show
     from ram_cli.settings import SETTINGS, unknown_variables
 
-    reporter = ConsoleReporter()
+    if process_count() > 1 and name not in SHARED_WORK:
+        raise ConfigError(
+            f"ram {name} is the work of one process. Start {', '.join(SHARED_WORK)} with several."
+        )
+    console = ConsoleReporter()
+    reporter: Reporter = console if is_first() else SILENT
     fields = {field for settings in SETTINGS.values() for field in settings.model_fields}
     for remark in unknown_variables(os.environ, fields):
         reporter.warn(remark)
@@ -179,7 +189,12 @@ def _run(
             report = body(settings, reporter)
     except KeyboardInterrupt:
         raise Interrupted("stopped on request") from None
-    show(report, as_json=as_json, reporter=reporter)
+    if is_first():
+        show(report, as_json=as_json, reporter=console)
+    if process_count() > 1:
+        from ram_cli.engine.collectives import leave_processes
+
+        leave_processes()
     if failure := getattr(report, "failure", ""):
         raise TrainingError(failure)
 

@@ -1,12 +1,14 @@
 """The `ram` command: a table of contents, and the one place where errors become messages."""
 
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ram_cli.cli.app import Body, build_app, wants_debug
 from ram_cli.errors import Interrupted, RamError
+from ram_cli.processes import is_first, process_count, process_index
 
 if TYPE_CHECKING:
     from ram_cli.cli.console import Report
@@ -126,6 +128,11 @@ OUT_OF_MEMORY = {
 """Advice by the name of the exception: naming torch's own here would load torch."""
 
 
+LOST_PROCESS = "a process of this job has ended, so the others cannot go on. Start the job again."
+PATIENCE_SECONDS = 3.0
+"""How long a process that is not the first waits before it says what went wrong with it."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; expected failures become one line on stderr and an exit code.
 
@@ -148,6 +155,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         _stop(f"{error.strerror or error}: {error.filename or 'no file named'}", error, words)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
+        if process_count() > 1:
+            from ram_cli.engine.collectives import is_lost_process
+
+            if is_lost_process(error):
+                _stop(LOST_PROCESS, error, words)
         name = type(error).__name__
         unknown = f"internal error: {name}: {error}. Run again with --debug to see where."
         _stop(OUT_OF_MEMORY.get(name, unknown), error, words)
@@ -157,7 +169,14 @@ def _stop(message: str, error: Exception, words: Sequence[str], kind: str = "err
     """Print why the command ends, with a traceback if a person asked for one, and exit."""
     from ram_cli.cli.console import ConsoleReporter
 
+    if not is_first():
+        # What went wrong everywhere the first process says; the launcher then ends this one.
+        time.sleep(PATIENCE_SECONDS)
+        message = f"process {process_index() + 1} of {process_count()}: {message}"
     if wants_debug(words):
         traceback.print_exception(error)
+    else:
+        # Loaders of images that were killed are missed once more while Python ends.
+        sys.unraisablehook = lambda missed: None
     ConsoleReporter().fail(message, kind)
     sys.exit(error.exit_code if isinstance(error, RamError) else 1)

@@ -1,9 +1,10 @@
 """Training on accelerate: objectives, the loop, run folders that survive any interruption."""
 
 from ram_cli.engine.distillation import CoupledObjective, VectorsObjective
-from ram_cli.engine.fit import FitPlan, Trainer, total_steps
+from ram_cli.engine.fit import Trainer
 from ram_cli.engine.objective import Objective
 from ram_cli.engine.optimiser import build_optimiser
+from ram_cli.engine.plan import FitPlan, total_steps
 from ram_cli.engine.run_folder import Position, RunFolder
 from ram_cli.engine.runtime import Runtime, make_accelerator, resolve_runtime
 from ram_cli.engine.schedule import build_schedule

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ram_cli.engine.collectives import Join
 from ram_cli.engine.inference import Embed
-from ram_cli.engine.objective import EpochState
+from ram_cli.engine.objective import EpochState, alone
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import PlainViews, ShapedBatch, collate_shaped, embed_shaped
 from ram_cli.views import (
@@ -116,7 +117,7 @@ class CoupledObjective:
         """All of them."""
         return len(keys)
 
-    def loss(self, model: nn.Module, batch: CoupledBatch) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: CoupledBatch, join: Join = alone) -> dict[str, Tensor]:
         """Parts of the distillation loss."""
         student_views, teacher_views = batch.inputs(
             self.student_spec, self.teacher_spec, self.runtime.device
@@ -125,7 +126,7 @@ class CoupledObjective:
             teacher = self.teacher(teacher_views)
         student = model(student_views)
         shape = (len(batch), self.views, -1)
-        return self.function(student.view(shape), teacher.view(shape), **self.weights)
+        return self.function(join(student.view(shape)), join(teacher.view(shape)), **self.weights)
 
 
 class VectorsObjective:
@@ -202,9 +203,9 @@ class VectorsObjective:
         """All of them."""
         return len(keys)
 
-    def loss(self, model: nn.Module, batch: ShapedBatch) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: ShapedBatch, join: Join = alone) -> dict[str, Tensor]:
         """Parts of the loss."""
         device = self.runtime.device
-        student = embed_shaped(model, batch, self.student_spec, device)
-        teacher = self.teacher_vectors[batch.images.to(device)]
+        student = join(embed_shaped(model, batch, self.student_spec, device))
+        teacher = self.teacher_vectors[join(batch.images).to(device)]
         return self.function(student, teacher, **self.weights)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from ram_cli.engine.checkpoint import read_state, write_state
+from ram_cli.engine.checkpoint import random_states, read_state, write_state
+from ram_cli.engine.collectives import any_of, is_lost_process, joining, share, wait_for_all
 from ram_cli.engine.interrupt import StopRequest, ignore_interrupts
 from ram_cli.engine.log import RunLog, StepWindow
 from ram_cli.engine.objective import EpochState, Objective
+from ram_cli.engine.plan import EpochBatches, FitPlan
 from ram_cli.engine.run_folder import Position, RunFolder
 from ram_cli.errors import Interrupted, ModelError, NonFiniteLossError, TrainingError
+from ram_cli.processes import is_first, process_count, process_index
 from ram_cli.progress import SILENT, Reporter, Task
-from ram_cli.views import ViewKey
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
 """Metrics of a network on validation images; the higher their "score", the better."""
@@ -31,47 +33,6 @@ Watch = Callable[[int, Mapping[str, float]], None]
 """Be told how many epochs are done, and the metrics of the validation that followed."""
 SaveModel = Callable[[nn.Module, Path, Mapping[str, float]], None]
 """Write a model folder with its metrics."""
-
-
-@dataclass(frozen=True, slots=True)
-class FitPlan:
-    """How long and how often.
-
-    Attributes:
-        epochs: Passes over the epoch's images.
-        accumulate: Batches per optimiser step; the last step of an epoch takes what is left.
-        val_every: Epochs between validations; the last epoch is always validated.
-        save_every: Epochs between checkpoints; the last epoch always writes one.
-        checkpoint_minutes: Minutes after which a checkpoint is written inside an epoch.
-        log_every: Optimiser steps per record in the log.
-        workers: Processes that load images.
-    """
-
-    epochs: int
-    accumulate: int
-    val_every: int = 1
-    save_every: int = 1
-    checkpoint_minutes: float = 5.0
-    log_every: int = 10
-    workers: int = 0
-
-
-def total_steps(objective: Objective, epochs: int, accumulate: int) -> int:
-    """Optimiser steps of a whole training; an epoch's leftover batches make one more step."""
-    return sum(math.ceil(objective.batch_count(e) / accumulate) for e in range(epochs))
-
-
-class _EpochBatches:
-    """Batch sampler whose batches are set anew for every epoch; workers persist across epochs."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[ViewKey]] = []
-
-    def __iter__(self) -> Iterator[list[ViewKey]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
 
 class Trainer:
@@ -115,7 +76,7 @@ class Trainer:
         accelerator.register_for_checkpointing(schedule)
         self.position = Position()
         self._epoch_state: EpochState = {}
-        self._sampler, self._window = _EpochBatches(), StepWindow()
+        self._sampler, self._window = EpochBatches(), StepWindow()
         self._loader = self._make_loader()
         self._started = self._saved_at = time.monotonic()
 
@@ -134,6 +95,8 @@ class Trainer:
         if found is not None:
             folder, self.position = found
             self._epoch_state = read_state(self.accelerator, folder)
+        elif process_index():  # or dropout would drop the same of all their images
+            torch.manual_seed(torch.initial_seed() + process_index())
         log = RunLog(
             self.run.path, self.accelerator, resume_step=self.position.step if found else None
         )
@@ -143,9 +106,16 @@ class Trainer:
                 while self.position.epoch < self.plan.epochs:
                     self._train_epoch(task, log, stop)
                     self._end_epoch(task, log, stop)
+        except RuntimeError as error:
+            # A signal to all processes ends the loading ones at once, and so does their loss here.
+            if stop.requested or is_lost_process(error):
+                raise Interrupted(self._cut_off()) from error
+            raise
         finally:
             log.close()
-        self.save_model(self._plain_model(), self.run.final, self.position.metrics)
+        if is_first():
+            self.save_model(self._plain_model(), self.run.final, self.position.metrics)
+        wait_for_all()
         return self.position
 
     def _train_epoch(self, task: Task, log: RunLog, stop: StopRequest) -> None:
@@ -156,12 +126,13 @@ class Trainer:
                 self._epoch_state = self.objective.prepare(self._plain_model(), epoch)
         self.model.train()
         keys = self.objective.batches(epoch, self._epoch_state)
-        self._sampler.batches = keys[start:]
+        self._sampler.batches = [share(batch) for batch in keys[start:]]
         counts = [self.objective.count(batch) for batch in keys]
         batches = iter(self._loader)
         for first in range(start, len(keys), self.plan.accumulate):
             group = counts[first : first + self.plan.accumulate]
-            self._optimiser_step(list(islice(batches, len(group))), group, task)
+            sizes = [len(batch) for batch in keys[first : first + len(group)]]
+            self._optimiser_step(list(islice(batches, len(group))), group, sizes, task)
             self.position = replace(
                 self.position, batch=first + len(group), step=self.position.step + 1
             )
@@ -170,17 +141,23 @@ class Trainer:
             if not last:
                 self._pause_inside_epoch(stop)
 
-    def _optimiser_step(self, batches: list[Any], counts: list[int], task: Task) -> None:
-        """One step whose gradient is the mean over all images of its batches."""
+    def _optimiser_step(
+        self, batches: list[Any], counts: list[int], sizes: list[int], task: Task
+    ) -> None:
+        """One step whose gradient is the mean over all images of its batches.
+
+        Every process has the loss of the whole batch and the gradient by its own part of it, and
+        theirs are averaged: hence the factor.
+        """
         whole = sum(counts)
         sums: dict[str, Tensor] = {}
         for place, (batch, count) in enumerate(zip(batches, counts, strict=True)):
-            share = count / whole
+            weight = count / whole
             with self._synchronised(last=place == len(batches) - 1):
-                parts = self.objective.loss(self.model, batch)
-                self.accelerator.backward(parts["loss"] * share)
+                parts = self.objective.loss(self.model, batch, joining(sizes[place]))
+                self.accelerator.backward(parts["loss"] * (weight * process_count()))
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() * share
+                sums[name] = sums.get(name, 0.0) + value.detach() * weight
             if place < len(batches) - 1:
                 task.advance(count)
         values = {name: float(value) for name, value in sums.items()}
@@ -206,9 +183,10 @@ class Trainer:
         self._epoch_state = {}
         if self.validate is not None and (last or done % self.plan.val_every == 0):
             self._run_validation(task, log)
-        if last or stop.requested or done % self.plan.save_every == 0:
+        (asked,) = any_of(stop.requested)
+        if last or asked or done % self.plan.save_every == 0:
             self._save_checkpoint()
-        if stop.requested and not last:
+        if asked and not last:
             self._stop()
 
     def _run_validation(self, task: Task, log: RunLog) -> None:
@@ -223,16 +201,18 @@ class Trainer:
         self.position = replace(self.position, metrics=shown)
         if self.position.best_score is None or score > self.position.best_score:
             self.position = replace(self.position, best_score=score, best_epoch=epoch)
-            self.save_model(self._plain_model(), self.run.best, shown)
+            if is_first():
+                self.save_model(self._plain_model(), self.run.best, shown)
         if self.watch is not None:
             self.watch(epoch, metrics)
 
     def _pause_inside_epoch(self, stop: StopRequest) -> None:
-        due = time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes
-        if due or stop.requested:
+        late = time.monotonic() - self._saved_at > 60 * self.plan.checkpoint_minutes
+        due, asked = any_of(late, stop.requested)
+        if due or asked:
             self.position = replace(self.position, seconds=time.monotonic() - self._started)
             self._save_checkpoint()
-        if stop.requested:
+        if asked:
             self._stop()
 
     def _stop(self) -> None:
@@ -241,16 +221,27 @@ class Trainer:
             f"step {self.position.step}; go on with --resume {self.run.path}"
         )
 
+    def _cut_off(self) -> str:
+        """What to say when there was no time for a checkpoint."""
+        found = self.run.checkpoint()
+        what = "stopped" if process_count() == 1 else "a process of this job has ended"
+        if found is None:
+            return f"{what} before the first checkpoint. Start again in another --output."
+        return f"{what}; from step {found[1].step} on, go on with --resume {self.run.path}"
+
     def _save_checkpoint(self) -> None:
         for name, parameter in self._plain_model().named_parameters():
             if not bool(torch.isfinite(parameter).all()):
                 raise TrainingError(
                     f"weights {name} are not finite after step {self.position.step}. {self._kept()}"
                 )
-        self.run.save_checkpoint(
-            self.position,
-            lambda folder: write_state(self.accelerator, self._epoch_state, folder),
-        )
+        states = random_states()
+        if is_first():
+            self.run.save_checkpoint(
+                self.position,
+                lambda folder: write_state(self.accelerator, self._epoch_state, folder, states),
+            )
+        wait_for_all()
         self._saved_at = time.monotonic()
 
     @contextmanager

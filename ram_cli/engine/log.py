@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from ram_cli.files import write_text
+from ram_cli.processes import is_first
 
 TRACKER_FOLDER = "tensorboard"
 
@@ -31,16 +32,18 @@ class RunLog:
     ) -> None:
         self.path = folder / "log.jsonl"
         self._accelerator = accelerator
-        if resume_step is not None:
+        if resume_step is not None and is_first():
             self._drop_after(resume_step)
         purge = None if resume_step is None else resume_step + 1
         accelerator.init_trackers(
             TRACKER_FOLDER, init_kwargs={"tensorboard": {"purge_step": purge}}
         )
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8") if is_first() else None
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append one record."""
+        """Append one record; the first process of a job does."""
+        if self._file is None:
+            return
         self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._file.flush()
         numbers = {
@@ -52,8 +55,11 @@ class RunLog:
 
     def close(self) -> None:
         """Flush and close everything."""
-        self._file.close()
-        self._accelerator.end_training()
+        if self._file is not None:
+            self._file.close()
+        # Not `end_training`, after which the processes of a job could say no more to each other.
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
     def _drop_after(self, step: int) -> None:
         if not self.path.exists():

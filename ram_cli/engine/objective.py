@@ -7,10 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from ram_cli.engine.collectives import Join
 from ram_cli.views import ViewKey
 
 Batch = Any
 """Whatever the objective's `collate` makes of a list of items."""
+
+
+def alone(rows: Tensor) -> Tensor:
+    """Rows of a batch that one process has all of."""
+    return rows
+
 
 EpochState = dict[str, Tensor]
 """What an epoch has computed at its start, such as mined negatives; kept in checkpoints."""
@@ -52,8 +59,14 @@ class Objective(Protocol):
         """Images of a batch that count towards the mean loss of an optimiser step."""
         ...
 
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Scalars of a batch, means over its images; "loss" is minimised, the rest is logged."""
+    def loss(self, model: nn.Module, batch: Batch, join: Join = alone) -> dict[str, Tensor]:
+        """Scalars of a batch, means over its images; "loss" is minimised, the rest is logged.
+
+        Args:
+            model: The network.
+            batch: What this process has of a batch: all of it, unless others have the rest.
+            join: Makes rows of the whole batch of rows of this one, in the order of its keys.
+        """
         ...
 
 

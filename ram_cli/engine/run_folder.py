@@ -12,6 +12,7 @@ from typing import Any
 from ram_cli.engine.integrity import find_damage, seal
 from ram_cli.errors import CheckpointError, OutputError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_folder, previous_folder, write_text
+from ram_cli.processes import is_first
 
 try:
     import fcntl
@@ -80,6 +81,8 @@ class RunFolder:
         Raises:
             OutputError: The folder holds something already, or cannot be written.
         """
+        if not is_first():
+            return
         self.check_free()
         for name, digest in hashes.items():
             write_text(self._hash_file(name), digest + "\n")
@@ -103,6 +106,8 @@ class RunFolder:
         Raises:
             OutputError: The folder holds something already.
         """
+        if not is_first():
+            return
         if self.path.is_file():
             raise OutputError(f"{self.path} is a file. Choose another --output.")
         if self.config.exists():
@@ -125,11 +130,15 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder; the hold ends with the process, however it ends.
 
-        A folder in which nothing was begun goes away again.
+        The first process of a job holds it for all of them. A folder in which nothing was begun
+        goes away again.
 
         Raises:
             OutputError: Another process is training here.
         """
+        if not is_first():
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT)

@@ -1,6 +1,5 @@
 """Where and in which number format to compute, chosen once and said aloud."""
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Literal, get_args
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedDataParallelKwargs
 
 from ram_cli.errors import ConfigError
+from ram_cli.processes import local_count, local_index, process_count
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Engine = Literal["torch", "onnxruntime", "auto"]
@@ -48,6 +49,8 @@ class Runtime:
             name = f"{name} ({torch.cuda.get_device_name(self.device)})"
         elif self.device.type == "cpu":
             name = f"cpu ({torch.get_num_threads()} threads)"
+        if process_count() > 1:
+            name = f"{process_count()} processes, the first on {name}"
         suffix = {"torch": "", "auto": ", long embedding by ONNX Runtime"}
         return f"{name}, {self.precision}{suffix.get(self.engine, ', embedding by ONNX Runtime')}"
 
@@ -88,7 +91,7 @@ def make_accelerator(
         folder: Where trackers write.
         tracker: Name of an accelerate tracker, such as "tensorboard"; None for none.
     """
-    AcceleratorState._reset_state(reset_partial_state=_single_process())
+    AcceleratorState._reset_state(reset_partial_state=process_count() == 1)
     GradientState._reset_state()
     if runtime.device.type == "cuda":
         torch.cuda.set_device(runtime.device)
@@ -97,14 +100,34 @@ def make_accelerator(
         mixed_precision=_ACCELERATE_NAMES[runtime.precision],
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
+        kwargs_handlers=[
+            # Statistics are frozen, or shared by the layers themselves.
+            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+        ],
     )
 
 
-def _single_process() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1
-
-
 def _device(name: str) -> torch.device:
+    device = _named_device(name)
+    if process_count() == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ConfigError(
+            f"device: {device.type} is for one process. Use --device cpu, or one process."
+        )
+    if ":" in name and local_count() > 1:
+        raise ConfigError(
+            f"device: {name} for {local_count()} processes. Use --device cuda: each takes its own."
+        )
+    if local_index() >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device: {local_count()} processes, but {torch.cuda.device_count()} CUDA devices on "
+            "this machine. Start one process for each."
+        )
+    return torch.device("cuda", device.index if local_count() == 1 else local_index())
+
+
+def _named_device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             name = "cuda"

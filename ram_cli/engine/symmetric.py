@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ram_cli.engine.objective import EpochState, ItemBatch, KeyedViews, collate_items
+from ram_cli.engine.collectives import Join
+from ram_cli.engine.objective import EpochState, ItemBatch, KeyedViews, alone, collate_items
 from ram_cli.engine.runtime import Runtime
 from ram_cli.errors import DataError
 from ram_cli.losses import distance_weighted_negatives, symmetric_batch_loss
@@ -149,17 +150,18 @@ class SymmetricObjective:
     def _anchors(self, images: int) -> int:
         return images if self.mining == "batch" else images // (1 + self.negatives)
 
-    def loss(self, model: nn.Module, batch: ItemBatch) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: ItemBatch, join: Join = alone) -> dict[str, Tensor]:
         """Loss of the anchors, and how similar they are to positives and negatives."""
         device = self.runtime.device
-        embeddings = model(normalise(batch.views.to(device, non_blocking=True), self.spec))
-        anchors = self._anchors(len(batch.images))
-        labels = self.labels[batch.images[:anchors]]
+        embeddings = join(model(normalise(batch.views.to(device, non_blocking=True), self.spec)))
+        images = join(batch.images)
+        anchors = self._anchors(len(images))
+        labels = self.labels[images[:anchors]]
         anchor = embeddings[:anchors]  # [B, D]
         if self.mining == "pool":
             negative = embeddings[anchors:].view(anchors, self.negatives, -1)  # [B, N, D]
         else:
-            negative = embeddings[self._in_batch(anchor.detach(), labels, batch.images)]
+            negative = embeddings[self._in_batch(anchor.detach(), labels, images)]
         return symmetric_batch_loss(
             anchor, labels.to(device), negative, loss=self.loss_name, margin=self.margin
         )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ram_cli.engine.objective import EpochState
+from ram_cli.engine.collectives import Join
+from ram_cli.engine.objective import EpochState, alone
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import PlainViews, ShapedBatch, collate_shaped, embed_shaped
 from ram_cli.engine.tuple_sources import TupleSource
@@ -93,13 +94,13 @@ class TuplesObjective:
         """B; the rest of the tuples is extra."""
         return self._anchors(len(keys))
 
-    def loss(self, model: nn.Module, batch: ShapedBatch) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: ShapedBatch, join: Join = alone) -> dict[str, Tensor]:
         """Parts of the loss of B tuples."""
         device = self.runtime.device
-        embeddings = embed_shaped(model, batch, self.spec, device)
+        embeddings = join(embed_shaped(model, batch, self.spec, device))
         anchors = self._anchors(len(embeddings))
         anchor = embeddings[:anchors]  # [B, D]
-        rows = self._tuples[batch.positions[:anchors]]  # [B, 2 + N]
+        rows = self._tuples[join(batch.positions)[:anchors]]  # [B, 2 + N]
         others = embeddings[anchors:].view(anchors, -1, embeddings.shape[1])  # [B, 1 + N or 0, D]
         if self.teacher_vectors is None:
             teacher = torch.cat([anchor.unsqueeze(1), others], dim=1).detach()

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ram_cli.datasets import ImageSet
+from ram_cli.engine.collectives import merge_rows
 from ram_cli.engine.inference import Embed, chosen_engine, fast_inference
 from ram_cli.engine.interrupt import ignore_interrupts
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import ShapedItem, collate_shaped
 from ram_cli.errors import ModelError
 from ram_cli.models import Embedder, l2_normalise
+from ram_cli.processes import process_count, process_index
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.views import (
     EvaluationViews,
@@ -73,16 +75,18 @@ def embed_images(
         ModelError: A vector is not finite.
     """
     spec = model.spec if size is None else model.spec.with_size(size)
+    batches = _batches(images, spec.size, batch_size, fit, runtime)
     loader = DataLoader(
         _IndexedViews(images, spec.size, fit),
-        batch_sampler=_batches(images, spec.size, batch_size, fit, runtime),
+        # Whole batches to each process of a job: a vector does not depend on how many there are.
+        batch_sampler=batches[process_index() :: process_count()],
         collate_fn=collate_shaped,
         num_workers=workers,
         pin_memory=runtime.device.type == "cuda",
         worker_init_fn=ignore_interrupts if workers else None,
         generator=torch.Generator(),  # leaves the global one alone, see `Trainer`
     )
-    vectors = torch.empty(len(images), model.channels if pooled else model.dimension)
+    vectors = torch.zeros(len(images), model.channels if pooled else model.dimension)
     training = model.training
     place(model, runtime).eval()
     try:
@@ -95,6 +99,7 @@ def embed_images(
             pooled=pooled,
             reporter=reporter,
         )
+        together = process_count()
         with reporter.task(description, len(images)) as task:
             for batch in loader:
                 for places, views in zip(batch.places, batch.views, strict=True):
@@ -107,9 +112,11 @@ def embed_images(
                         pooled=pooled,
                         embed=embed,
                     )
-                task.advance(len(batch.images))
+                task.advance(sum(map(len, batches[:together])))
+                batches = batches[together:]
     finally:
         model.train(training)
+    merge_rows(vectors)
     if not bool(torch.isfinite(vectors).all()):
         raise ModelError(
             f"{model.config.backbone} gives vectors that are not finite. "

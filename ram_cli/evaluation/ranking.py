@@ -19,6 +19,7 @@ from ram_cli.evaluation.gallery import Gallery, GallerySource, extent, stretches
 from ram_cli.evaluation.products import TILE_ITEMS, Strip, Tile, Workers, tile_height, workers
 from ram_cli.evaluation.relevance import Relevance, check_range
 from ram_cli.evaluation.vectors import Vectors
+from ram_cli.processes import process_count, process_index
 from ram_cli.progress import SILENT, Reporter
 
 _Pair = tuple[int, int]
@@ -67,7 +68,8 @@ def rank_positives(
         relevances: Positives and junk of every query; one item per protocol, which share the
             products.
         receive: Called with the ranks under every relevance, for one group of consecutive queries
-            after the other, by several threads and in no particular order.
+            after the other, by several threads and in no particular order. In a job of several
+            processes each is told of some of the queries, or of all.
         reporter: Told of the progress.
 
     Raises:
@@ -126,7 +128,10 @@ class _Packed:
 def _rank_whole(
     source: GallerySource, relevances: Sequence[Relevance], receive: Receiver, reporter: Reporter
 ) -> None:
-    """One product per strip, against the whole gallery; its lists are dropped after it."""
+    """One product per strip, against the whole gallery; its lists are dropped after it.
+
+    Each process of a job takes its share of the strips.
+    """
     tiles = list(source.all_tiles())
     query, size = source.query, sum(tile.size for tile in tiles)
     for relevance in relevances:
@@ -135,7 +140,8 @@ def _rank_whole(
     scores = strip.scores.numpy()
 
     with workers() as team, reporter.task("rank", len(query), "queries") as task:
-        for first, last in _strips(query, len(tiles)):
+        strips = _strips(query, len(tiles))
+        for first, last in strips[process_index() :: process_count()]:
             lists = [_Packed(relevance, first, last, query) for relevance in relevances]
             strip.multiply(first, last, tiles, team)
 

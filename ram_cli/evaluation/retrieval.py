@@ -17,6 +17,7 @@ from ram_cli.evaluation.metrics import (
 from ram_cli.evaluation.ranking import Ranks, rank_positives
 from ram_cli.evaluation.relevance import IndexLists, Relevance
 from ram_cli.evaluation.vectors import Vectors
+from ram_cli.processes import process_count
 from ram_cli.progress import SILENT, Reporter
 
 Lists = Sequence[ArrayLike] | IndexLists
@@ -107,4 +108,11 @@ def evaluate(
             measured[item.first] = query_metrics(item.ranks, item.offsets, ks)
 
     rank_positives(query, gallery, relevances, measure, reporter)
+    if process_count() > 1:
+        # imported where it is needed: metrics alone need no training engine
+        from ram_cli.engine.collectives import gather
+
+        for shared in gather(parts):
+            for measured, found in zip(parts, shared, strict=True):
+                measured.update(found)
     return [mean_metrics([group for _, group in sorted(item.items())], ks) for item in parts]

@@ -1,7 +1,7 @@
 """Models: backbones, pooling, embedders, and how they are stored and found."""
 
 from ram_cli.models.backbones import Backbone, build_backbone
-from ram_cli.models.batchnorm import freeze_batchnorm_statistics
+from ram_cli.models.batchnorm import freeze_batchnorm_statistics, share_batchnorm_statistics
 from ram_cli.models.build import build_embedder
 from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.embedder import Embedder
@@ -54,6 +54,7 @@ __all__ = [
     "ridge_projection",
     "save_model",
     "save_whitening",
+    "share_batchnorm_statistics",
     "stored_whitening",
     "whiten",
     "write_model",

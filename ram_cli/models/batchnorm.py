@@ -1,9 +1,13 @@
 """Batch normalisation that keeps its statistics while the rest trains."""
 
+from collections.abc import Callable
 from types import MethodType
+from typing import TypeVar, cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def freeze_batchnorm_statistics(module: nn.Module) -> None:
@@ -21,3 +25,15 @@ def freeze_batchnorm_statistics(module: nn.Module) -> None:
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
     module.training = False
     return module
+
+
+def share_batchnorm_statistics(module: Network) -> Network:
+    """Let every batch normalisation that trains compute its statistics over all processes.
+
+    Names and shapes of parameters stay as they are.
+    """
+    # imported where it is needed, for it takes a second
+    from timm.layers.norm_act import convert_sync_batchnorm
+
+    convert: Callable[[nn.Module], nn.Module] = convert_sync_batchnorm
+    return cast(Network, convert(module))

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
+from ram_cli.engine.collectives import all_have, wait_for_all
 from ram_cli.errors import OutputError, UnreadableImageError
 from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import model_hash
+from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.comparison import Side
 from ram_cli.recipes.prepared import PREPARED
@@ -87,7 +89,8 @@ class VectorBlocks:
         }
         path = self.folder(side) / f"{wanted['images'][:_DIGITS]}.safetensors"
         kept = _read(path, wanted)
-        if kept is not None and kept.shape == (len(images), side.model.dimension):
+        usable = kept is not None and kept.shape == (len(images), side.model.dimension)
+        if all_have(usable) and kept is not None:
             return kept
         vectors = embed_images(
             side.model,
@@ -101,7 +104,9 @@ class VectorBlocks:
             description=description,
             fit=self.fit,
         )
-        write_tensors(path, {"vectors": vectors}, wanted)
+        if is_first():
+            write_tensors(path, {"vectors": vectors}, wanted)
+        wait_for_all()
         return vectors
 
     def key(self, side: Side) -> dict[str, str]:

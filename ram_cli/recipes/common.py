@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from ram_cli.datasets import Dataset, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
+from ram_cli.engine.collectives import first_one_first, first_says, start_processes
 from ram_cli.errors import OutputError
 from ram_cli.evaluation import RetrievalMetrics
 from ram_cli.models import Embedder, fetch_from_hub, is_hub_id, is_model_folder, pinned
+from ram_cli.processes import local_count
 from ram_cli.progress import Reporter
 from ram_cli.recipes.prepared import tell_other_state
 from ram_cli.settings import CommandSettings
@@ -24,7 +26,7 @@ from ram_cli.views import Fit
 Chosen = TypeVar("Chosen", bound=CommandSettings)
 
 CACHE_BYTES = 512 * 2**20
-"""Decoded pixels that all loading processes together may keep between epochs."""
+"""Decoded pixels that all loading processes of a machine may keep between epochs."""
 
 PLACE_FIELDS = frozenset(
     {"data_root", "device", "workers", "output", "resume", "config", "report", "weights"}
@@ -81,23 +83,25 @@ class SplitSettings(Protocol):
 
 
 def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
-    """Choose device and precision, and say which."""
+    """Choose device and precision, and say which; find the other processes of the job."""
     runtime = resolve_runtime(settings.device, settings.precision, settings.engine)
+    start_processes(runtime.device)
     reporter.note(f"computing on {runtime.describe()}")
     return runtime
 
 
 def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Dataset:
     """Load a dataset, and say what it holds."""
-    dataset = load_dataset(
-        name,
-        settings.data_root,
-        split_seed=settings.split_seed,
-        test_ratio=settings.test_ratio,
-        val_ratio=settings.val_ratio,
-        skip_unreadable=settings.skip_unreadable,
-        reporter=reporter,
-    )
+    with first_one_first():
+        dataset = load_dataset(
+            name,
+            settings.data_root,
+            split_seed=settings.split_seed,
+            test_ratio=settings.test_ratio,
+            val_ratio=settings.val_ratio,
+            skip_unreadable=settings.skip_unreadable,
+            reporter=reporter,
+        )
     parts = ", ".join(
         f"{part} {len(images)} of {images.class_count} classes"
         for part, images in (
@@ -144,7 +148,12 @@ def worker_count(requested: int | None, runtime: Runtime) -> int:
     if requested is not None:
         return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, cores or 1) if runtime.device.type == "cuda" else 1
+    return min(8, max(1, (cores or 1) // local_count())) if runtime.device.type == "cuda" else 1
+
+
+def cache_bytes(workers: int) -> int:
+    """Decoded pixels that each of so many loading processes may keep."""
+    return CACHE_BYTES // (max(1, workers) * local_count())
 
 
 def choose_run_folder(
@@ -157,7 +166,7 @@ def choose_run_folder(
     stem = "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") or "unnamed" for word in words)
     stem = f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
     taken = (RUNS / stem).exists()
-    return RunFolder(RUNS / (f"{stem}-{os.getpid()}" if taken else stem))
+    return RunFolder(RUNS / first_says(f"{stem}-{os.getpid()}" if taken else stem))
 
 
 def model_folder(name: str) -> str:

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Runtime
+from ram_cli.engine.collectives import all_have, wait_for_all
 from ram_cli.errors import OutputError
 from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import Embedder, model_hash
+from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.prepared import all_images, is_unchanged, prepared_folder
 from ram_cli.views import Fit
@@ -143,7 +145,8 @@ def teacher_vectors(
             if not rows.keys() >= set(images.paths):
                 continue
             kept = _read(path, of_part, dataset, reporter)
-            if kept is not None and is_unchanged(dataset, folder.parent, reporter):
+            usable = kept is not None and is_unchanged(dataset, folder.parent, reporter)
+            if all_have(usable) and kept is not None:
                 reporter.note(f"{images.name}: the teacher's vectors are those in {path}")
                 return kept[[rows[name] for name in images.paths]]
     return embed_images(
@@ -191,7 +194,7 @@ def keep_vectors(
     key = replace(whole, part=part)
     for enough in dict.fromkeys((whole, key)):
         path = folder / enough.file
-        if _read(path, enough, dataset, reporter) is not None:
+        if all_have(_read(path, enough, dataset, reporter) is not None):
             reporter.note(f"the teacher's vectors are kept already: {path}")
             return path
     path = folder / key.file
@@ -205,12 +208,18 @@ def keep_vectors(
         reporter=reporter,
         description=f"embed {dataset.name}",
     )
+    if is_first():
+        _write(path, vectors, key.metadata(vectors, images))
+    wait_for_all()
+    return path
+
+
+def _write(path: Path, vectors: Tensor, metadata: dict[str, str]) -> None:
     with atomic_file(path) as temporary:
         try:
-            save_file({"vectors": vectors}, temporary, metadata=key.metadata(vectors, images))
+            save_file({"vectors": vectors}, temporary, metadata=metadata)
         except SafetensorError as error:  # a full disk, told in safetensors' own way
             raise OutputError(f"cannot write {path}: {error}. Is the disk full?") from error
-    return path
 
 
 def _images(dataset: Dataset, part: Part) -> ImageSet:

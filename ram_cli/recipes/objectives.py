@@ -23,7 +23,7 @@ from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS, MethodEntry, MethodKind
 from ram_cli.models import Embedder
 from ram_cli.progress import Reporter
-from ram_cli.recipes.common import CACHE_BYTES, chosen_fit, training_pairs
+from ram_cli.recipes.common import cache_bytes, chosen_fit, training_pairs
 from ram_cli.recipes.features import teacher_vectors
 from ram_cli.recipes.spaces import LossFunction, space_loss
 from ram_cli.settings import DistillSettings
@@ -159,7 +159,7 @@ def _coupled(given: Distillation, function: LossFunction | None = None) -> Objec
         mixup_alpha=settings.mixup_alpha,
         seed=settings.seed,
         runtime=given.runtime,
-        cache_bytes=CACHE_BYTES // max(1, given.workers),
+        cache_bytes=cache_bytes(given.workers),
     )
 
 

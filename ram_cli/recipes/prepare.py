@@ -7,8 +7,10 @@ from typing import Any
 from ram_cli.datasets import LANDMARKS, Dataset, load_dataset, write_manifest
 from ram_cli.datasets.extraction import remove_tree
 from ram_cli.datasets.split_file import SPLIT_FILE
+from ram_cli.engine.collectives import first_one_first
 from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
+from ram_cli.processes import is_first, process_count
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import chosen_fit, model_folder, open_runtime, worker_count
 from ram_cli.recipes.copies import Copies, make_copies
@@ -94,29 +96,31 @@ def run_prepare(
         RamError: Anything else that cannot be used or done.
     """
     teacher = _teacher(settings) if settings.teacher else None
+    runtime = open_runtime(settings, reporter) if teacher or process_count() > 1 else None
     if (entry := LANDMARKS.get(settings.dataset)) is not None:
-        return prepare_landmarks(entry, settings, teacher, check=_fault, reporter=reporter)
-    dataset = load_dataset(
-        _folder_of(settings.dataset),
-        settings.data_root,
-        split_seed=settings.split_seed,
-        test_ratio=settings.test_ratio,
-        val_ratio=settings.val_ratio,
-        skip_unreadable=settings.skip_unreadable,
-        check=_fault,
-        reporter=reporter,
-    )
-    folder = prepared_folder(settings.data_root, dataset)
-    _forget_changed(dataset, folder, reporter)
-    manifest = folder / MANIFEST
-    write_manifest(dataset, manifest)
-    record_files(dataset, folder, reporter)
+        return prepare_landmarks(entry, settings, teacher, runtime, check=_fault, reporter=reporter)
     copies = None
-    if settings.cache_size is not None:
-        copies = make_copies(dataset, settings.data_root, settings.cache_size, reporter)
+    with first_one_first():
+        dataset = load_dataset(
+            _folder_of(settings.dataset),
+            settings.data_root,
+            split_seed=settings.split_seed,
+            test_ratio=settings.test_ratio,
+            val_ratio=settings.val_ratio,
+            skip_unreadable=settings.skip_unreadable,
+            check=_fault,
+            reporter=reporter,
+        )
+        folder = prepared_folder(settings.data_root, dataset)
+        manifest = folder / MANIFEST
+        if is_first():
+            _forget_changed(dataset, folder, reporter)
+            write_manifest(dataset, manifest)
+            record_files(dataset, folder, reporter)
+            if settings.cache_size is not None:
+                copies = make_copies(dataset, settings.data_root, settings.cache_size, reporter)
     features = None
-    if teacher is not None:
-        runtime = open_runtime(settings, reporter)
+    if teacher is not None and runtime is not None:
         features = keep_vectors(
             teacher,
             dataset,

@@ -14,10 +14,13 @@ from ram_cli.datasets import (
 from ram_cli.datasets.search_manifest import manifest_hash, write_search_manifest
 from ram_cli.datasets.verify import Check
 from ram_cli.datasets.whole import check_search_counts
+from ram_cli.engine import Runtime
+from ram_cli.engine.collectives import first_one_first
 from ram_cli.models import Embedder
+from ram_cli.processes import is_first
 from ram_cli.progress import Reporter, TableData
 from ram_cli.recipes.blocks import VectorBlocks
-from ram_cli.recipes.common import open_runtime, worker_count
+from ram_cli.recipes.common import worker_count
 from ram_cli.recipes.comparison import Side
 from ram_cli.recipes.prepared import PREPARED
 from ram_cli.settings import PrepareSettings
@@ -80,6 +83,7 @@ def prepare_landmarks(
     entry: LandmarkEntry,
     settings: PrepareSettings,
     teacher: Embedder | None,
+    runtime: Runtime | None,
     *,
     check: Check,
     reporter: Reporter,
@@ -91,39 +95,49 @@ def prepare_landmarks(
         RamError: Anything else that cannot be used or done.
     """
     found: SearchSet | ImageSet
-    if entry.protocol is None:
-        whole = load_distractors(entry.name, settings.data_root)
-        check_search_counts(entry, len(whole), 0, whole.root)
-        found = load_distractors(
-            entry.name,
-            settings.data_root,
-            skip_unreadable=settings.skip_unreadable,
-            check=check,
-            reporter=reporter,
-        )
-        parts, left_out = [found], len(whole) - len(found)
-    else:
-        listed = load_search_set(entry.name, settings.data_root, verify=False)
-        check_search_counts(entry, len(listed.gallery), len(listed.queries), listed.root)
-        found = load_search_set(
-            entry.name,
-            settings.data_root,
-            skip_unreadable=settings.skip_unreadable,
-            check=check,
-            reporter=reporter,
-        )
-        parts, left_out = [found.queries, found.gallery], len(listed.gallery) - len(found.gallery)
-    digest = manifest_hash(found)
-    manifest = settings.data_root / PREPARED / f"{entry.name}-{digest[:8]}" / "manifest.json"
-    write_search_manifest(found, manifest)
-    features = None if teacher is None else _keep(teacher, parts, settings, reporter)
+    with first_one_first():
+        if entry.protocol is None:
+            whole = load_distractors(entry.name, settings.data_root)
+            check_search_counts(entry, len(whole), 0, whole.root)
+            found = load_distractors(
+                entry.name,
+                settings.data_root,
+                skip_unreadable=settings.skip_unreadable,
+                check=check,
+                reporter=reporter,
+            )
+            parts, left_out = [found], len(whole) - len(found)
+        else:
+            listed = load_search_set(entry.name, settings.data_root, verify=False)
+            check_search_counts(entry, len(listed.gallery), len(listed.queries), listed.root)
+            found = load_search_set(
+                entry.name,
+                settings.data_root,
+                skip_unreadable=settings.skip_unreadable,
+                check=check,
+                reporter=reporter,
+            )
+            parts, left_out = (
+                [found.queries, found.gallery],
+                len(listed.gallery) - len(found.gallery),
+            )
+        digest = manifest_hash(found)
+        manifest = settings.data_root / PREPARED / f"{entry.name}-{digest[:8]}" / "manifest.json"
+        if is_first():
+            write_search_manifest(found, manifest)
+    features = None
+    if teacher is not None and runtime is not None:
+        features = _keep(teacher, parts, settings, runtime, reporter)
     return PreparedLandmarks(entry, found, digest, manifest, left_out, features)
 
 
 def _keep(
-    teacher: Embedder, parts: list[ImageSet], settings: PrepareSettings, reporter: Reporter
+    teacher: Embedder,
+    parts: list[ImageSet],
+    settings: PrepareSettings,
+    runtime: Runtime,
+    reporter: Reporter,
 ) -> Path:
-    runtime = open_runtime(settings, reporter)
     blocks = VectorBlocks(
         settings.data_root,
         runtime,

@@ -11,6 +11,7 @@ from ram_cli.datasets import (
 )
 from ram_cli.errors import ConfigError
 from ram_cli.models import is_model_folder, load_model, read_provenance
+from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.aligned import find_teacher, size_at_distillation
 from ram_cli.recipes.common import (
@@ -118,7 +119,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
             "report: no page shows datasets whose queries are apart from their gallery, but for "
             "landmarks"
         )
-    if settings.save:
+    if settings.save and is_first():
         keep_results(Path(name), comparison, rows, shown)
         reporter.note(f"results kept in {name}; ram export puts them on the card")
     return TestResult(rows, reports, _cost_remark(comparison, student, teacher))
@@ -131,7 +132,7 @@ def _write_pages(
     landmarks: Sequence[Searched],
 ) -> list[Path]:
     """Write the page asked for; of landmarks beside images found by their class, a second one."""
-    if path is None:
+    if path is None or not is_first():
         return []
     written = []
     if shown:

@@ -23,7 +23,7 @@ from ram_cli.models import Embedder
 from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
-    CACHE_BYTES,
+    cache_bytes,
     chosen_fit,
     open_dataset,
     open_runtime,
@@ -153,7 +153,7 @@ def _objective(
         images_per_epoch=settings.images_per_epoch,
         seed=settings.seed,
         runtime=runtime,
-        cache_bytes=CACHE_BYTES // max(1, workers),
+        cache_bytes=cache_bytes(workers),
     )
     if objective.excluded_classes:
         reporter.warn(f"{objective.excluded_classes} classes of one image are not trained on")

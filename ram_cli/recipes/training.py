@@ -25,6 +25,7 @@ from ram_cli.engine import (
     make_accelerator,
     total_steps,
 )
+from ram_cli.engine.collectives import first_one_first
 from ram_cli.engine.fit import Validate, Watch
 from ram_cli.errors import ConfigError, OutputError
 from ram_cli.evaluation.extract import place
@@ -34,8 +35,10 @@ from ram_cli.models import (
     freeze_batchnorm_statistics,
     load_model,
     save_model,
+    share_batchnorm_statistics,
 )
 from ram_cli.models.names import is_backbone_name
+from ram_cli.processes import process_count
 from ram_cli.progress import Reporter
 from ram_cli.recipes.common import (
     PLACE_FIELDS,
@@ -153,7 +156,8 @@ def train_network(
     model.config = replace(model.config, fit=chosen_fit(settings.fit, dataset))
     if copies != NONE:
         record = {**record, "image_copies": copies}
-    _begin(settings, run, dataset, record, copies)
+    with first_one_first():
+        _begin(settings, run, dataset, record, copies)
     if fallback := run.fallback():
         reporter.warn(fallback)
     # Here, before the first step: another memory format takes other kernels, whose last bits
@@ -161,6 +165,8 @@ def train_network(
     place(model, runtime)
     if settings.freeze_bn:
         freeze_batchnorm_statistics(model)
+    elif process_count() > 1:
+        model = _with_shared_statistics(model, runtime)
     tracker = None if settings.log_with == "none" else settings.log_with
     optimiser, schedule = _optimisation(settings, model, objective)
 
@@ -217,6 +223,16 @@ def _begin(
                 f"the {name} {getattr(settings, name)} is not as it was when {run.path} began. "
                 "Restore it, or start a new run."
             )
+
+
+def _with_shared_statistics(model: Embedder, runtime: Runtime) -> Embedder:
+    """Let batch normalisation see the batches of all processes, as one process would."""
+    if runtime.device.type != "cuda":
+        raise ConfigError(
+            "freeze_bn: processes on a CPU cannot share the statistics of a batch. Leave "
+            "--no-freeze-bn out, or use one process."
+        )
+    return share_batchnorm_statistics(model)
 
 
 def wants_copies(settings: TrainingSettings, run: RunFolder) -> bool:

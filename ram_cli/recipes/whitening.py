@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ram_cli.datasets import PAIRS, ImageSet, is_search_set, load_pairs, load_search_set
+from ram_cli.engine.collectives import all_have
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import Whitening, whiten_pca, whiten_supervised
 from ram_cli.models import is_model_folder, save_whitening, stored_whitening
+from ram_cli.processes import is_first
 from ram_cli.recipes.blocks import VectorBlocks, images_hash, write_tensors
 from ram_cli.recipes.common import open_dataset
 from ram_cli.recipes.comparison import Side
@@ -120,7 +122,7 @@ class Whitenings:
         digest = hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()
         path = self.blocks.folder(side) / f"whitening-{digest[:16]}.safetensors"
         learned = _read(path, metadata)
-        if learned is None:
+        if not all_have(learned is not None) or learned is None:
             vectors = self.blocks.all(side, source.images)
             if kind == "pca" or source.pairs is None:
                 learned = whiten_pca(vectors)
@@ -128,8 +130,9 @@ class Whitenings:
                 query, positive = source.pairs.T
                 learned = whiten_supervised(vectors, query, positive, shrinkage=shrinkage)
             tensors = {"m": learned.mean, "P": learned.projection.contiguous()}
-            write_tensors(path, tensors, metadata)
-        if self.settings.store_whitening:
+            if is_first():
+                write_tensors(path, tensors, metadata)
+        if self.settings.store_whitening and is_first():
             self._store(side, learned, metadata)
         return learned
 
