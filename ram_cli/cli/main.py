@@ -149,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
     except Interrupted as error:
+        if not is_first() and error.__cause__ is None:  # all were asked, and the first one says so
+            sys.exit(error.exit_code)
         _stop(str(error), error, words, kind="stopped")
     except RamError as error:
         _stop(str(error), error, words)

@@ -167,6 +167,11 @@ def train_network(
         freeze_batchnorm_statistics(model)
     elif process_count() > 1:
         model = _with_shared_statistics(model, runtime)
+    if settings.batch_size < process_count():
+        reporter.warn(
+            f"batch_size: {settings.batch_size} images leave some of {process_count()} processes "
+            "without work. Use a larger --batch-size, and a smaller --accumulate."
+        )
     tracker = None if settings.log_with == "none" else settings.log_with
     optimiser, schedule = _optimisation(settings, model, objective)
 
