@@ -20,6 +20,7 @@ from ram_cli.engine import (
     resolve_runtime,
     total_steps,
 )
+from ram_cli.engine.collectives import Join
 from ram_cli.engine.optimiser import build_optimiser
 from ram_cli.engine.schedule import build_schedule
 from ram_cli.errors import Interrupted, NonFiniteLossError, OutputError
@@ -69,7 +70,7 @@ class Squares:
     def count(self, keys: Sequence[ViewKey]) -> int:
         return len(keys)
 
-    def loss(self, model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module, batch: Tensor, join: Join) -> dict[str, Tensor]:
         self.calls += 1
         if self.calls == self.stop_at:
             signal.raise_signal(signal.SIGINT)
