@@ -42,7 +42,7 @@ def test_distill_test_export_info(teacher, images, call):
 
     code, out, err = call(
         "test", "--student", "student", "--teacher", teacher, "--asym", "--sym", "--baselines",
-        "--report", "page.html", "--json", "--workers", "0",
+        "--report", "page.html", "--json", "--workers", "0", "--precision", "fp32",
     )  # fmt: skip
     assert code == 0, err
     rows = json.loads(out)["rows"]
