@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 METHODS = {
-    "coupled": {"method": "coupled", "views": 2, "mixup_alpha": 0.3, "epochs": 4},
+    "coupled": {"method": "coupled", "views": 2, "mixup_alpha": 0.3, "epochs": 12},
     "relations": {"method": "rkd", "batch_size": 5},
     "tuples": {"method": "contrastive+", "symmetric": True, "negatives": 2, "fit": "whole"},
     "pool": {"mining": "pool", "negatives": 2, "backbone": "timm:test_resnet", "whitening": 16},

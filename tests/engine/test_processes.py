@@ -158,7 +158,7 @@ def test_a_job_whose_process_is_killed_ends_and_goes_on(folder, alone, tmp_path)
     _kill_second(process.pid)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0, "the job ended before it could be killed"
-    assert f"go on with --resume {run}" in output
+    assert f"go on with --resume {run}" in output, output
     assert not (run / "final").exists()
     _finish(_start(folder, tmp_path, "coupled", processes=1))
     _same_training(alone / "coupled", run)
