@@ -10,6 +10,7 @@ from ram_cli.errors import DataError
 
 Kind = Literal["classes", "search", "distractors"]
 Protocol = Literal["revisited", "oxford"]
+_PROTOCOL_NAMES: Final[dict[Protocol, str]] = {"revisited": "revisited", "oxford": "old"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def _search(
     return LandmarkEntry(
         name=name,
         title=f"{'Revisited ' if protocol == 'revisited' else ''}{city} buildings",
-        content=f"landmarks of {city}, queries with boxes, {protocol} protocol",
+        content=f"landmarks of {city}, queries with boxes, {_PROTOCOL_NAMES[protocol]} protocol",
         protocol=protocol,
         gallery=gallery,
         queries=queries,
@@ -116,7 +117,7 @@ _ENTRIES = (
     LandmarkEntry(
         name="instre",
         title="INSTRE",
-        content="objects, logos and buildings, queries with boxes, oxford protocol",
+        content="objects, logos and buildings, queries with boxes, old protocol",
         protocol="oxford",
         gallery=27_293,
         queries=1_250,
