@@ -90,6 +90,7 @@ def test_every_command_has_a_page_and_every_page_is_in_the_index():
     linked = set(re.findall(r"\]\(([\w./]+\.md)\)", index))
     docs = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert docs - {"README.md"} <= linked
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text("utf-8")
 
 
 @each_page(COMMAND_PAGES)
