@@ -1,5 +1,6 @@
 """The `ram` command: a table of contents, and the one place where errors become messages."""
 
+import errno
 import sys
 import time
 import traceback
@@ -126,6 +127,11 @@ OUT_OF_MEMORY = {
     "MemoryError": f"the machine is out of memory. {MEMORY_HINT}",
 }
 """Advice by the name of the exception: naming torch's own here would load torch."""
+WORKER_ENDED = (
+    "a process that decodes images cannot go on: it was killed, or the machine's memory, /dev/shm "
+    "or the disk is full. What was saved is kept: run again, a training with --resume; with "
+    "--workers 0 it needs no /dev/shm."
+)
 
 
 LOST_PROCESS = "a process of this job has ended, so the others cannot go on. Start the job again."
@@ -155,6 +161,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except RamError as error:
         _stop(str(error), error, words)
     except OSError as error:
+        if error.errno == errno.ENOSPC and not error.filename:  # of memory shared with workers
+            if not wants_debug(words):  # what torch left half made complains while it goes away
+                sys.unraisablehook = _unheard
+            _stop(WORKER_ENDED, error, words)
         _stop(f"{error.strerror or error}: {error.filename or 'no file named'}", error, words)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into a message
         if process_count() > 1:
@@ -164,7 +174,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 _stop(LOST_PROCESS, error, words)
         name = type(error).__name__
         unknown = f"internal error: {name}: {error}. Run again with --debug to see where."
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            unknown = WORKER_ENDED
         _stop(OUT_OF_MEMORY.get(name, unknown), error, words)
+
+
+def _unheard(_: object) -> None:
+    """Say nothing of an error that nobody could catch."""
 
 
 def _stop(message: str, error: Exception, words: Sequence[str], kind: str = "error") -> NoReturn:

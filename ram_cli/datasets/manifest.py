@@ -100,7 +100,7 @@ def from_json(text: str, root: Path | None = None) -> Dataset:
         content = json.loads(text)
         if content["format"] != MANIFEST_FORMAT:
             raise DataError(
-                f"manifest of format {content['format']}, this version reads {MANIFEST_FORMAT}. "
+                f"manifest of format {content['format']!r}, this version reads {MANIFEST_FORMAT}. "
                 "Prepare the dataset again."
             )
         where = Path(content["root"]) if root is None else root

@@ -147,7 +147,8 @@ def _boxes(entries: Sequence[Mapping[str, Any]]) -> NDArray[np.float32] | None:
     """Boxes of the queries `[Q, 4]`; None where whole images are queries."""
     if not any("bbx" in entry for entry in entries):
         return None
-    boxes = [np.asarray(entry["bbx"], dtype=np.float32).reshape(-1) for entry in entries]
+    with np.errstate(all="ignore"):  # what overflows is not finite, and refused below
+        boxes = [np.asarray(entry["bbx"], dtype=np.float32).reshape(-1) for entry in entries]
     for number, box in enumerate(boxes):
         if len(box) != _CORNERS or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
             raise ValueError(f"the box of query {number} is {box.tolist()}")

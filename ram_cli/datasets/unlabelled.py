@@ -19,6 +19,7 @@ Truth = tuple[Mapping[str, tuple[int, ...]], ...]
 """Per query, indices of the gallery under the names of lists."""
 
 _NAMES_SHOWN = 3
+_LONGEST_NAME = 1024  # characters; file systems take less
 
 
 def find(data_root: Path, name: str, marker: str) -> Path:
@@ -58,8 +59,10 @@ def unlabelled(
     for item in names:
         text = str(item)
         named = is_image_name(text) or text.startswith("ims/")
-        if text.startswith(("/", "\\")) or (".." in text and ".." in text.split("/")):
-            raise DataError(f"{name}: {text!r} does not lie inside its folder. Fetch it again.")
+        out = text.startswith(("/", "\\")) or (".." in text and ".." in text.split("/"))
+        if out or "\0" in text or len(text) > _LONGEST_NAME:
+            shown = repr(text[:80])
+            raise DataError(f"{name}: {shown} does not lie inside its folder. Fetch it again.")
         paths.append(text if named else f"{text}.jpg")
     labels = np.zeros(len(paths), np.int64)
     return ImageSet(name, root, tuple(paths), labels, ("landmark",), boxes)

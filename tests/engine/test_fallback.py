@@ -1,6 +1,7 @@
 """A damaged checkpoint: training falls back on the one before, and ends with the same weights."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from test_fit import Squares, assert_equal, network, trainer, weights
 
 from ram_cli.engine import RunFolder
 from ram_cli.engine.integrity import RECORD
-from ram_cli.errors import CheckpointError, Interrupted
+from ram_cli.errors import CheckpointError, Interrupted, NonFiniteLossError
 
 FILES = ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "position.json", RECORD]
 
@@ -113,6 +114,22 @@ def test_both_damaged_is_one_clear_error(stopped, tmp_path):
     for part in ("optimizer.bin", "model.safetensors", "--config"):
         assert part in str(refused.value)
     assert set(run.path.rglob("*")) == names
+
+
+@pytest.mark.parametrize("dose", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("call", range(1, 19))
+def test_a_loss_that_is_not_finite_costs_nothing(dose, call, calm, tmp_path):
+    """In any batch of the run: it stops, the checkpoint stays, and a sound loss goes on from it."""
+    torch.manual_seed(11)
+    with pytest.raises(NonFiniteLossError):
+        trainer(tmp_path, network(0.5), Squares(poison=call, dose=dose)).fit()
+    assert not (tmp_path / "final").exists()
+    if RunFolder(tmp_path).checkpoint() is None:  # in the first epoch
+        torch.manual_seed(11)
+        trainer(tmp_path, network(0.5), Squares()).fit()
+    else:
+        resume(tmp_path)
+    assert_equal(weights(calm), weights(tmp_path))
 
 
 def test_an_undamaged_run_says_nothing(stopped, tmp_path):

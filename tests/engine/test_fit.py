@@ -44,8 +44,11 @@ class Squares:
 
     dataset = Rows()
 
-    def __init__(self, poison: int | None = None, stop_at: int | None = None) -> None:
+    def __init__(
+        self, poison: int | None = None, stop_at: int | None = None, dose: float = math.nan
+    ) -> None:
         self.poison, self.stop_at, self.calls, self.prepared = poison, stop_at, 0, []
+        self.dose = dose
 
     def collate(self, items: Sequence[Tensor], /) -> Tensor:
         return torch.stack(list(items))
@@ -76,7 +79,7 @@ class Squares:
             signal.raise_signal(signal.SIGINT)
         value = (model(batch) - 1).square().mean()
         if self.calls == self.poison:
-            value = value * float("nan")
+            value = value * self.dose
         return {"loss": value, "output": model(batch).mean().detach()}
 
 
