@@ -110,7 +110,7 @@ def _typed(value: Any, kind: Any) -> Any:
         return value
     numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
     if not numbers or len(value) != 3:
-        raise TypeError(f"{_shown(value)} should be three numbers")
+        raise TypeError(f"{_shown(repr(value))} should be three numbers")
     try:
         return tuple(float(item) for item in value)
     except OverflowError:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ from ram_cli.views import Fit
 
 Chosen = TypeVar("Chosen", bound=CommandSettings)
 
+SHARED_MEMORY = Path("/dev/shm")
+LEAST_SHARED_BYTES = 32 * 2**20
+"""Room for a few batches of images on their way."""
 CACHE_BYTES = 512 * 2**20
 """Decoded pixels that all loading processes of a machine may keep between epochs."""
 
@@ -87,6 +91,11 @@ def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
     runtime = resolve_runtime(settings.device, settings.precision, settings.engine)
     start_processes(runtime.device)
     reporter.note(f"computing on {runtime.describe()}")
+    if is_shared_memory_full() and getattr(settings, "workers", None) != 0:
+        reporter.warn(
+            f"{SHARED_MEMORY} is full: images are decoded in this process, which is slower. "
+            "Make room there, or pass --workers 0."
+        )
     return runtime
 
 
@@ -143,8 +152,21 @@ def fit_of(model: Embedder) -> Fit | None:
     return model.fit if model.config.fit else None
 
 
+def is_shared_memory_full() -> bool:
+    """Whether loading processes could not hand their images over."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free < LEAST_SHARED_BYTES
+    except OSError:  # a system without one
+        return False
+
+
 def worker_count(requested: int | None, runtime: Runtime) -> int:
-    """Processes that decode: a GPU wants to be fed by all cores; a CPU does the training itself."""
+    """Processes that decode: a GPU wants to be fed by all cores; a CPU does the training itself.
+
+    None where the memory they hand images over in is full: they would wait for ever.
+    """
+    if is_shared_memory_full():
+        return 0
     if requested is not None:
         return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -172,6 +172,18 @@ def test_full_disk_is_one_line_and_leaves_no_model(call, images):
     assert not list(Path("run").rglob("*.safetensors"))
 
 
+def test_full_shared_memory_is_told_and_done_without(call, images, monkeypatch, tmp_path):
+    from ram_cli.recipes import common
+
+    monkeypatch.setattr(common, "LEAST_SHARED_BYTES", 2**62)
+    monkeypatch.setattr(common, "SHARED_MEMORY", tmp_path)
+    code, _, err = call(
+        *TRAIN, "--dataset", images, "--output", "run", "--no-val", "--workers", "2"
+    )
+    assert code == 0, err
+    assert f"warning: {tmp_path} is full" in err
+
+
 def test_json_stays_pure_when_things_go_wrong(call, images):
     code, out, _ = call(*TRAIN, "--dataset", "cubb", "--json")
     assert (code, out) == (1, "")
