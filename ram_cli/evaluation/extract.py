@@ -4,7 +4,8 @@ Letters: N images, B images in a batch, D embedding dimension.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -31,6 +32,9 @@ from ram_cli.views import (
 )
 
 SINGLE_SCALE = (1.0,)
+
+_SECTION = 64
+"""Batches between two moments at which what is there is handed on, and kept if it is to be."""
 
 _CPU_BATCH = 16
 """Crops of 224 x 224 whose pixels a CPU takes at once of whole images: one image of 1024 x 768.
@@ -74,19 +78,58 @@ def embed_images(
         UnreadableImageError: A file cannot be decoded.
         ModelError: A vector is not finite.
     """
+    vectors = torch.zeros(len(images), model.channels if pooled else model.dimension)
+    for rows, part, _ in embed_sections(
+        model,
+        images,
+        runtime=runtime,
+        size=size,
+        scales=scales,
+        batch_size=batch_size,
+        workers=workers,
+        reporter=reporter,
+        description=description,
+        pooled=pooled,
+        fit=fit,
+    ):
+        vectors[rows] = part
+    return vectors
+
+
+def embed_sections(
+    model: Embedder,
+    images: ImageSet,
+    *,
+    runtime: Runtime,
+    size: int | None = None,
+    scales: Sequence[float] = SINGLE_SCALE,
+    batch_size: int = 64,
+    workers: int = 0,
+    reporter: Reporter = SILENT,
+    description: str = "embed",
+    pooled: bool = False,
+    fit: Fit = "crop",
+    done: int = 0,
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Embed images as `embed_images` does, and give what is there every few thousand images.
+
+    Arguments are those of `embed_images`, and `done`, the batches that an earlier call has given.
+    Yields indices of images `[S]`, their unit vectors `[S, D]`, and the batches given so far.
+    """
     spec = model.spec if size is None else model.spec.with_size(size)
     batches = _batches(images, spec.size, batch_size, fit, runtime)
+    sections = [batches[i : i + _SECTION] for i in range(done, len(batches), _SECTION)]
+    # Whole batches to each process of a job: a vector does not depend on how many there are.
+    mine = [section[process_index() :: process_count()] for section in sections]
     loader = DataLoader(
         _IndexedViews(images, spec.size, fit),
-        # Whole batches to each process of a job: a vector does not depend on how many there are.
-        batch_sampler=batches[process_index() :: process_count()],
+        batch_sampler=[batch for section in mine for batch in section],
         collate_fn=collate_shaped,
         num_workers=workers,
         pin_memory=runtime.device.type == "cuda",
         worker_init_fn=ignore_interrupts if workers else None,
         generator=torch.Generator(),  # leaves the global one alone, see `Trainer`
     )
-    vectors = torch.zeros(len(images), model.channels if pooled else model.dimension)
     training = model.training
     place(model, runtime).eval()
     try:
@@ -99,30 +142,37 @@ def embed_images(
             pooled=pooled,
             reporter=reporter,
         )
-        together = process_count()
-        with reporter.task(description, len(images)) as task:
-            for batch in loader:
-                for places, views in zip(batch.places, batch.views, strict=True):
-                    vectors[batch.images[places]] = embed_batch(
-                        model,
-                        views,
-                        spec,
-                        runtime=runtime,
-                        scales=scales,
-                        pooled=pooled,
-                        embed=embed,
-                    )
-                task.advance(sum(map(len, batches[:together])))
-                batches = batches[together:]
+        width = model.channels if pooled else model.dimension
+        before = sum(map(len, batches[:done]))
+        with reporter.task(description, len(images), done=before) as task:
+            loaded = iter(loader)
+            for section, own in zip(sections, mine, strict=True):
+                rows = torch.tensor([index for batch in section for index in batch])
+                places = torch.empty(len(images), dtype=torch.int64)
+                places[rows] = torch.arange(len(rows))
+                vectors = torch.zeros(len(rows), width)
+                for number, batch in enumerate(islice(loaded, len(own))):
+                    for among, views in zip(batch.places, batch.views, strict=True):
+                        vectors[places[batch.images[among]]] = embed_batch(
+                            model, views, spec, runtime=runtime, scales=scales, pooled=pooled,
+                            embed=embed,
+                        )  # fmt: skip
+                    together = section[number * process_count() : (number + 1) * process_count()]
+                    task.advance(sum(map(len, together)))
+                done += len(section)
+                merge_rows(vectors)
+                _check_finite(model, vectors)
+                yield rows, vectors, done
     finally:
         model.train(training)
-    merge_rows(vectors)
+
+
+def _check_finite(model: Embedder, vectors: Tensor) -> None:
     if not bool(torch.isfinite(vectors).all()):
         raise ModelError(
             f"{model.config.backbone} gives vectors that are not finite. "
             "Use --precision fp32, or another model."
         )
-    return vectors
 
 
 def arithmetic(runtime: Runtime, *, images: int, size: int, scales: Sequence[float]) -> str:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Runtime
-from ram_cli.engine.collectives import all_have, wait_for_all
-from ram_cli.errors import OutputError
-from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
-from ram_cli.files import atomic_file
+from ram_cli.engine.collectives import all_have
+from ram_cli.evaluation.extract import (
+    SINGLE_SCALE,
+    arithmetic,
+    embed_images,
+    embed_sections,
+)
+from ram_cli.evaluation.stored import map_vectors, store_vectors
 from ram_cli.models import Embedder, model_hash
-from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.prepared import all_images, is_unchanged, prepared_folder
 from ram_cli.views import Fit
@@ -30,7 +30,7 @@ from ram_cli.views import Fit
 Part = Literal["all", "training"]
 """Which images of a dataset: all, or those of its training and validation classes alone."""
 
-_FORMAT = "2"
+_FORMAT = "3"
 _HASH_DIGITS = 16
 
 
@@ -88,8 +88,8 @@ class FeatureKey:
         part = "" if self.part == "all" else f"-{self.part}"
         return f"{self.model[:_HASH_DIGITS]}-{size}-{scales}-{self.precision}{part}.safetensors"
 
-    def metadata(self, vectors: Tensor, images: ImageSet) -> dict[str, str]:
-        """What the file says of itself."""
+    def metadata(self, images: ImageSet) -> dict[str, str]:
+        """What the file says of itself, beside the hash of its vectors."""
         scales = ",".join(repr(scale) for scale in self.scales)
         return {
             "format": _FORMAT,
@@ -102,7 +102,6 @@ class FeatureKey:
             "paths": hashlib.sha256(
                 "\n".join(images.paths).encode(errors="surrogateescape")
             ).hexdigest(),
-            "vectors": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
         }
 
 
@@ -148,7 +147,7 @@ def teacher_vectors(
             usable = kept is not None and is_unchanged(dataset, folder.parent, reporter)
             if all_have(usable) and kept is not None:
                 reporter.note(f"{images.name}: the teacher's vectors are those in {path}")
-                return kept[[rows[name] for name in images.paths]]
+                return _rows_of(kept, [rows[name] for name in images.paths])
     return embed_images(
         teacher,
         images,
@@ -199,27 +198,30 @@ def keep_vectors(
             return path
     path = folder / key.file
     images = _images(dataset, part)
-    vectors = embed_images(
-        teacher,
-        images,
-        runtime=runtime,
-        fit=fit,
-        workers=workers,
-        reporter=reporter,
-        description=f"embed {dataset.name}",
+    store_vectors(
+        path,
+        (len(images), teacher.dimension),
+        key.metadata(images),
+        lambda done: embed_sections(
+            teacher,
+            images,
+            runtime=runtime,
+            fit=fit,
+            workers=workers,
+            reporter=reporter,
+            description=f"embed {dataset.name}",
+            done=done,
+        ),
+        reporter,
     )
-    if is_first():
-        _write(path, vectors, key.metadata(vectors, images))
-    wait_for_all()
     return path
 
 
-def _write(path: Path, vectors: Tensor, metadata: dict[str, str]) -> None:
-    with atomic_file(path) as temporary:
-        try:
-            save_file({"vectors": vectors}, temporary, metadata=metadata)
-        except SafetensorError as error:  # a full disk, told in safetensors' own way
-            raise OutputError(f"cannot write {path}: {error}. Is the disk full?") from error
+def _rows_of(vectors: Tensor, rows: Sequence[int]) -> Tensor:
+    """Some of the vectors; those that follow each other are not copied and stay on the disk."""
+    if not rows or rows[-1] - rows[0] != len(rows) - 1 or list(rows) != sorted(rows):
+        return vectors[list(rows)]
+    return vectors[rows[0] : rows[-1] + 1]
 
 
 def _images(dataset: Dataset, part: Part) -> ImageSet:
@@ -230,14 +232,7 @@ def _read(path: Path, key: FeatureKey, dataset: Dataset, reporter: Reporter) -> 
     """The vectors in a file; None where there is none, or one that must not be used."""
     if not path.is_file():
         return None
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            vectors: Tensor = opened.get_tensor("vectors")
-    except (SafetensorError, OSError):
-        metadata, vectors = {}, torch.empty(0)
-    images = _images(dataset, key.part)
-    if vectors.dtype == torch.float32 and metadata == key.metadata(vectors, images):
-        return vectors
-    reporter.warn(f"{path} is damaged or of other images or another model, and is not used")
-    return None
+    vectors = map_vectors(path, key.metadata(_images(dataset, key.part)), check=True)
+    if vectors is None:
+        reporter.warn(f"{path} is damaged or of other images or another model, and is not used")
+    return vectors
