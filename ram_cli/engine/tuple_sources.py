@@ -137,7 +137,9 @@ class LabelledTuples:
     def _vectors(self, model: nn.Module, anchors: Indices, pool: Indices) -> tuple[Tensor, Tensor]:
         """Of anchors by the network that trains, and of the pool by whichever holds negatives."""
         if self.pool_vectors is not None:
-            query, others = self.embed(model, anchors.tolist()), self.pool_vectors[pool]
+            whole = len(pool) == len(self.pool_vectors)  # in order; a copy may be too large
+            query = self.embed(model, anchors.tolist())
+            others = self.pool_vectors if whole else self.pool_vectors[pool]
         else:
             wanted, place = np.unique(np.concatenate([anchors, pool]), return_inverse=True)
             vectors = self.embed(model, wanted.tolist())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from ram_cli.errors import DataError
 from ram_cli.evaluation.gallery import Gallery
@@ -60,7 +61,7 @@ def retrieval_metrics(
 
 def label_metrics(
     query: Vectors,
-    gallery: Vectors,
+    gallery: Vectors | Sequence[Vectors],
     query_labels: ArrayLike,
     gallery_labels: ArrayLike,
     ks: Sequence[int],
@@ -72,7 +73,8 @@ def label_metrics(
 
     Args:
         query: Query vectors `[Q, D]`.
-        gallery: Gallery vectors `[G, D]`.
+        gallery: Gallery vectors `[G, D]`, or blocks `[*, D]` of them in order, each looked at once
+            or twice and never all together.
         query_labels: Class of every query `[Q]`.
         gallery_labels: Class of every gallery image `[G]`.
         ks: The k of mP@k, mAP@k and R@k.
@@ -85,10 +87,10 @@ def label_metrics(
         DataError: Vectors and labels do not fit each other, or a vector holds NaN or infinities.
     """
     relevance = Relevance.from_labels(query_labels, gallery_labels, same_set=same_set)
-    if np.size(gallery_labels) != len(gallery):
-        raise DataError(
-            f"there are {len(gallery)} gallery vectors but {np.size(gallery_labels)} labels."
-        )
+    whole = isinstance(gallery, Tensor | np.ndarray)
+    count = len(gallery) if whole else sum(map(len, gallery))
+    if np.size(gallery_labels) != count:
+        raise DataError(f"there are {count} gallery vectors but {np.size(gallery_labels)} labels.")
     return evaluate(query, gallery, [relevance], ks, reporter)[0]
 
 

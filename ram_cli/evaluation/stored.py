@@ -64,7 +64,7 @@ def store_vectors(
             told = f"waiting for another process, which fills {path}"
             stack.enter_context(held(lock, lambda: reporter.note(told)))
             stack.callback(lock.unlink, missing_ok=True)
-        if not first_says(is_first() and map_vectors(path, metadata) is not None):
+        if not first_says(is_first() and map_vectors(path, metadata, check=True) is not None):
             _fill(path, shape, metadata, sections)
     wait_for_all()
 

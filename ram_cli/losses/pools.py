@@ -15,6 +15,8 @@ Positions = NDArray[np.int64]
 BLOCK_SCORES = 4_000_000
 """Most scores held at once: 32 MB for each float64 intermediate of a block."""
 
+_ROWS = 8192  # looked at together: vectors may be mapped from a file that memory cannot hold
+
 
 def blocks(queries: int, pool: int, most_scores: int) -> Iterator[slice]:
     """Cut `queries` rows into slices of at most `most_scores` scores against `pool` images."""
@@ -39,7 +41,8 @@ def check_vectors(**vectors: Tensor) -> None:
             f"vectors of shapes {shapes} can not be compared: give [N, D] with one dimension"
         )
     for name, matrix in vectors.items():
-        if not bool(torch.isfinite(matrix).all()):
+        parts = (matrix[first : first + _ROWS] for first in range(0, len(matrix), _ROWS))
+        if not all(bool(torch.isfinite(part).all()) for part in parts):
             raise TrainingError(
                 f"{name} vectors for mining are not finite: the network has diverged; lower the "
                 "learning rate or use a wider precision"

@@ -5,7 +5,6 @@ the last finished block, and only one block need be in memory at a time. Letters
 dimensions.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +17,14 @@ from torch import Tensor
 from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime
 from ram_cli.engine.collectives import all_have, wait_for_all
-from ram_cli.errors import OutputError, UnreadableImageError
+from ram_cli.errors import OutputError
 from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_images
 from ram_cli.files import atomic_file
 from ram_cli.models import model_hash
 from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.comparison import Side
+from ram_cli.recipes.hashes import images_hash
 from ram_cli.recipes.prepared import PREPARED
 from ram_cli.views import Fit
 
@@ -128,27 +128,6 @@ class VectorBlocks:
         scales = "_".join(f"{scale:g}" for scale in self.scales)
         name = f"{key['model'][:_DIGITS]}-{side.size}-{self.fit}-{scales}-{key['precision']}"
         return self.data_root / PREPARED / "vectors" / name
-
-
-def images_hash(images: ImageSet) -> str:
-    """SHA-256 (hex) over paths, sizes and times of files, and boxes, in their order.
-
-    Raises:
-        UnreadableImageError: A file is missing.
-    """
-    digest = hashlib.sha256()
-    for index, name in enumerate(images.paths):
-        path = images.path(index)
-        try:
-            told = path.stat()
-        except OSError as error:
-            raise UnreadableImageError(path, (error.strerror or str(error)).lower()) from error
-        digest.update(
-            f"{name}\n{told.st_size} {told.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
-    if images.boxes is not None:
-        digest.update(images.boxes.tobytes())
-    return digest.hexdigest()
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -12,10 +14,12 @@ from ram_cli.engine import Runtime
 from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.cost import QueryCost, query_cost
-from ram_cli.evaluation.extract import SINGLE_SCALE, embed_images
-from ram_cli.models import Embedder
+from ram_cli.evaluation.extract import SINGLE_SCALE, arithmetic, embed_sections
+from ram_cli.evaluation.stored import stretches_of
+from ram_cli.models import Embedder, model_hash
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.rows import ResultRow
+from ram_cli.recipes.store import VectorStore
 from ram_cli.views import Fit
 
 
@@ -54,6 +58,7 @@ class Comparison:
         batch_size: Images in a batch.
         workers: Processes that decode.
         fits: What the networks see of an image, by image set; its centre where none is named.
+        store: Writes large sets of vectors to disk and gives them back from there, if any does.
         reporter: Told of the progress.
     """
 
@@ -63,15 +68,17 @@ class Comparison:
     batch_size: int = 64
     workers: int = 0
     fits: dict[str, Fit] = field(default_factory=dict)
+    store: VectorStore | None = None
     reporter: Reporter = SILENT
     _vectors: dict[tuple[int, int, str], Tensor] = field(default_factory=dict)
     _costs: dict[tuple[int, int], QueryCost] = field(default_factory=dict)
 
     def vectors(self, side: Side, images: ImageSet) -> Tensor:
-        """Vectors `[N, D]` of the images."""
+        """Vectors `[N, D]` of the images; of those on disk, only what is looked at is read."""
         key = (id(side.model), side.size, images.name)
         if key not in self._vectors:
-            self._vectors[key] = embed_images(
+            embed = partial(
+                embed_sections,
                 side.model,
                 images,
                 runtime=self.runtime,
@@ -83,7 +90,28 @@ class Comparison:
                 reporter=self.reporter,
                 description=f"embed {images.name}, {side.label}",
             )
+            shape = (len(images), side.model.dimension)
+            if self.store is not None and self.store.wants(shape):
+                found = self.store.vectors(images, shape, self._dependence(side, images), embed)
+            else:
+                found = torch.zeros(shape)
+                for rows, part, _ in embed():
+                    found[rows] = part
+            self._vectors[key] = found
         return self._vectors[key]
+
+    def _dependence(self, side: Side, images: ImageSet) -> dict[str, str]:
+        """All that vectors depend on besides the images."""
+        return {
+            "model": model_hash(side.model),
+            "size": str(side.size),
+            "scales": ",".join(repr(float(scale)) for scale in self.scales),
+            "precision": arithmetic(
+                self.runtime, images=len(images), size=side.size, scales=self.scales
+            ),
+            "fit": self.fits.get(images.name, "crop"),
+            "batch_size": str(self.batch_size),
+        }
 
     def row(self, query: Side, gallery: Side, images: ImageSet, label: str = "") -> ResultRow:
         """Search every image among all others, or queries among the gallery where they are apart.
@@ -95,9 +123,11 @@ class Comparison:
         if query.model.dimension != gallery.model.dimension:
             raise dimension_error(query.model.dimension, gallery.model.dimension)
         searching, searched = _roles(images)
+        found = self.vectors(gallery, images)
+        large = self.store is not None and self.store.wants(found.shape)
         metrics = label_metrics(
-            self.vectors(query, images)[searching],
-            self.vectors(gallery, images)[searched],
+            _of(self.vectors(query, images), searching),
+            stretches_of(_of(found, searched)) if large else _of(found, searched),
             images.labels[searching],
             images.labels[searched],
             self.ks,
@@ -139,6 +169,11 @@ def _roles(images: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         everything = np.arange(len(images))
         return everything, everything
     return np.flatnonzero(images.queries), np.flatnonzero(~images.queries)
+
+
+def _of(vectors: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """Some of the vectors; all of them are not copied."""
+    return vectors if len(rows) == len(vectors) else vectors[rows]
 
 
 def dimension_error(student: int, teacher: int) -> ConfigError:

@@ -28,6 +28,7 @@ from ram_cli.recipes.pictures import Shown, write_pictures
 from ram_cli.recipes.results import check_savable, keep_results
 from ram_cli.recipes.rows import ResultRow, rows_table, test_tables
 from ram_cli.recipes.search_pictures import write_search_pictures
+from ram_cli.recipes.store import VectorStore
 from ram_cli.settings import TestSettings, newest_run
 
 _SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
@@ -93,6 +94,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         scales=settings.scales,
         batch_size=settings.batch_size,
         workers=worker_count(settings.workers, runtime),
+        store=VectorStore(settings.data_root, settings.keep_vectors, reporter),
         reporter=reporter,
     )
     names = {"student": name, "teacher": model_folder(gallery_name or name)}

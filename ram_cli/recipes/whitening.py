@@ -14,9 +14,10 @@ from ram_cli.errors import ConfigError
 from ram_cli.evaluation import Whitening, whiten_pca, whiten_supervised
 from ram_cli.models import is_model_folder, save_whitening, stored_whitening
 from ram_cli.processes import is_first
-from ram_cli.recipes.blocks import VectorBlocks, images_hash, write_tensors
+from ram_cli.recipes.blocks import VectorBlocks, write_tensors
 from ram_cli.recipes.common import open_dataset
 from ram_cli.recipes.comparison import Side
+from ram_cli.recipes.hashes import images_hash
 from ram_cli.recipes.projection import SHRINKAGE, matching_pairs
 from ram_cli.settings import TestSettings
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from ram_cli.settings.choices import Split
+from ram_cli.settings.choices import KeepVectors, Split
 from ram_cli.settings.fields import AutoSize, Counts, Datasets, Flag, FolderPath, Scales
 from ram_cli.settings.groups import SplitGroup
 
@@ -55,6 +55,11 @@ class EvaluationDataGroup(SplitGroup):
         "or landmarks: roxford5k, rparis6k, oxford5k, paris6k, instre.",
     )
     split: Split = Field("test", description="Part of the dataset to test on.")
+    keep_vectors: KeepVectors = Field(
+        "auto",
+        description="Write vectors to the data folder as they are made: a test goes on where it "
+        "stopped, and nothing need fit into memory; auto does from 1 GiB on.",
+    )
 
 
 class ProtocolGroup(BaseModel):
