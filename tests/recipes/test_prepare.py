@@ -19,12 +19,16 @@ CPU = ["--precision", "fp32", "--device", "cpu", "--workers", "0"]
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the image sets that the teacher embeds."""
     calls: list[str] = []
-    embed = features.embed_images
-    monkeypatch.setattr(
-        features,
-        "embed_images",
-        lambda model, of, **more: calls.append(of.name) or embed(model, of, **more),
-    )
+
+    def counted(embed):
+        def call(model, of, **more):
+            calls.append(of.name)
+            return embed(model, of, **more)
+
+        return call
+
+    for name in ("embed_images", "embed_sections"):
+        monkeypatch.setattr(features, name, counted(getattr(features, name)))
     return calls
 
 
