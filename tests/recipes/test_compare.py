@@ -60,6 +60,7 @@ def order(monkeypatch) -> list[str]:
     watched(compare, "run_distill", lambda args: "training")
     watched(features, "embed_images", lambda args: args[1].name)
     watched(comparison, "embed_sections", lambda args: args[1].name)
+    watched(features, "embed_sections", lambda args: args[1].name)
     return done
 
 
