@@ -10,7 +10,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,17 @@ JITTER = ColorJitter(0.4, 0.4, 0.4, 0.1)
 class PlainViews(Dataset):
     """What one writes with Pillow and torchvision: the same draws, crops, colours and mixup."""
 
-    def __init__(self, images: ImageSet, student_size: int, teacher_size: int, views: int) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        student_size: int,
+        teacher_size: int,
+        views: int,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+    ) -> None:
         self.images, self.sizes, self.views = images, (student_size, teacher_size), views
+        self.mean, self.std = mean, std
 
     def __getitem__(self, key: ViewKey) -> tuple[torch.Tensor, torch.Tensor]:
         pair = [
@@ -55,7 +64,8 @@ class PlainViews(Dataset):
             flip, weight = bool(torch.rand(()) < 0.5), float(np.random.beta(0.2, 0.2))  # noqa: NPY002
             for side, size in zip(sides, self.sizes, strict=True):
                 first, second = (self.view(image, box, size, flip, colours) for image in pair)
-                side.append(F.normalize(weight * first + (1 - weight) * second, MEAN, STD))
+                mixed = weight * first + (1 - weight) * second
+                side.append(F.normalize(mixed, self.mean, self.std))
         return torch.stack(sides[0]), torch.stack(sides[1])
 
     @staticmethod
