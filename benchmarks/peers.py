@@ -68,17 +68,15 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def tree_cpu_seconds() -> float:
-    """CPU time of this process and of its children, those that still run as well (Linux)."""
-    ticks, running = os.sysconf("SC_CLK_TCK"), 0
-    for listed in Path("/proc/self/task").glob("*/children"):
-        for child in listed.read_text().split():
-            try:
-                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            except FileNotFoundError:  # ended meanwhile
-                continue
-            running += int(fields[11]) + int(fields[12])
-    return cpu_seconds() + running / ticks
+def tree_cpu_seconds(process: int | str = "self") -> float:
+    """CPU time of a process and of all its children, those that still run as well (Linux)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        lists = [one.read_text() for one in Path(f"/proc/{process}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(tree_cpu_seconds(child) for child in " ".join(lists).split())
 
 
 def machine() -> str:
