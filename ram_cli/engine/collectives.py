@@ -30,13 +30,15 @@ _ROWS = 1 << 25
 def start_processes(device: torch.device) -> None:
     """Let the processes of the job find each other, over NCCL on GPUs and gloo on CPUs."""
     if process_count() > 1 and not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
 
 
 def leave_processes() -> None:
     """Part in order, once all have done their work."""
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+        wait_for_all()
         dist.destroy_process_group()
 
 
@@ -122,7 +124,8 @@ def all_have(flag: bool) -> bool:
 def wait_for_all() -> None:
     """Go on when all processes have come here."""
     if process_count() > 1:
-        dist.barrier()
+        on_gpu = dist.get_backend() == "nccl"
+        dist.barrier(device_ids=[torch.cuda.current_device()] if on_gpu else None)
 
 
 @contextmanager

@@ -101,8 +101,11 @@ def make_accelerator(
         log_with=tracker,
         project_dir=None if folder is None else str(folder),
         kwargs_handlers=[
-            # Statistics are frozen, or shared by the layers themselves.
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+            DistributedDataParallelKwargs(
+                broadcast_buffers=False,  # statistics are frozen, or the layers share them
+                gradient_as_bucket_view=True,
+                find_unused_parameters=True,  # a backbone may bring what features do not need
+            )
         ],
     )
 
