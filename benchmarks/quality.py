@@ -241,13 +241,16 @@ def spread(values: list[float]) -> str:
 
 
 def ratio(runs: list[dict[str, object]], plain: list[dict[str, object]], clock: str) -> str:
-    """How many times sooner than the plain training ends its final mAP is reached, seed by seed."""
+    """How many times sooner the final mAP of the plain training is reached; median of the seeds.
+
+    The plain training may have reached it before its end; then that is what counts.
+    """
     found = []
     for run, reference in zip(runs, plain, strict=True):
         target = reference["points"][-1]["asym"]  # type: ignore[index]
-        reached = seconds_until(run, target, clock)
-        if reached is not None:
-            found.append(reference["points"][-1][clock] / reached)  # type: ignore[index]
+        reached, known = (seconds_until(one, target, clock) for one in (run, reference))
+        if reached is not None and known is not None:
+            found.append(known / reached)
     if len(found) < len(runs):
         return f"{len(found)} of {len(runs)} seeds reach it"
     return f"{statistics.median(found):.1f} ×"

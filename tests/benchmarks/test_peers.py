@@ -36,6 +36,17 @@ def test_time_until_a_score_lies_on_the_line_between_two_points() -> None:
     assert seconds_until({"points": points}, 51, "wall") is None
 
 
+def test_a_training_is_compared_with_the_first_time_the_plain_one_was_as_good() -> None:
+    from quality import ratio
+
+    plain = {"points": [{"asym": 50.0, "wall": 20.0}, {"asym": 50.0, "wall": 40.0}]}
+    fast = {"points": [{"asym": 40.0, "wall": 1.0}, {"asym": 60.0, "wall": 3.0}]}
+    never = {"points": [{"asym": 49.0, "wall": 1.0}]}
+    assert ratio([plain], [plain], "wall") == "1.0 ×"
+    assert ratio([fast, fast], [plain, plain], "wall") == "10.0 ×"
+    assert ratio([fast, never], [plain, plain], "wall") == "1 of 2 seeds reach it"
+
+
 def test_values_of_ram_are_those_counted_by_hand() -> None:
     from metrics_child import LIBRARIES
 
