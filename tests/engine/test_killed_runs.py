@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from ram_cli.engine import RunFolder
 
-KILLS = int(os.environ.get("RAM_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("RAM_TEST_KILLS", "3"))
 """How often to kill; raise it to look harder."""
 
 
