@@ -191,7 +191,13 @@ def _print_tables(tables: Sequence[TableData]) -> None:
     if not console.is_terminal:
         console.width = 10_000  # a file or a pipe has no width to fit into
     for table in tables:
-        console.print(_laid_out(table))
+        if console.is_terminal:
+            console.print(_laid_out(table))
+        else:
+            with console.capture() as printed:
+                console.print(_laid_out(table))
+            # Cells are filled up to the width of their column, the last one as well.
+            console.out("\n".join(line.rstrip() for line in printed.get().splitlines()))
         console.print()
 
 

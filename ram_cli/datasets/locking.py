@@ -24,6 +24,38 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_HANDLES: set[int] = set()
+"""Open lock files of this process."""
+
+
+def _let_go_in_child() -> None:
+    """A process that decodes images outlives one that is killed by seconds: it must hold nothing.
+
+    The parent's hold stands: it ends when the last copy of its handle is closed.
+    """
+    for handle in _HANDLES:
+        os.close(handle)
+    _HANDLES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _open(path: Path) -> int:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _HANDLES.add(handle)
+    return handle
+
+
+def _close(handle: int) -> None:
+    if handle in _HANDLES:  # not in a child, which has let go of it
+        _HANDLES.remove(handle)
+        os.close(handle)
+
+
 @contextmanager
 def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting until nobody else does.
@@ -35,9 +67,7 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         OutputError: The folder cannot be written.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _open(path)
     try:
         told = False
         while True:
@@ -51,7 +81,7 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
                 time.sleep(_PAUSE_SECONDS)
         yield
     finally:
-        os.close(handle)
+        _close(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +92,7 @@ class Hold:
 
     def release(self) -> None:
         """Let others take it."""
-        os.close(self.handle)
+        _close(self.handle)
 
 
 def try_hold(path: Path) -> Hold | None:
@@ -71,12 +101,21 @@ def try_hold(path: Path) -> Hold | None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    while True:
+        handle = _open(path)
+        try:
+            _take(handle)
+        except (BlockingIOError, PermissionError):
+            _close(handle)
+            return None
+        if _is(handle, path):
+            return Hold(handle)
+        _close(handle)  # whoever held it has removed the file meanwhile
+
+
+def _is(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one at `path`."""
     try:
-        _take(handle)
-    except (BlockingIOError, PermissionError):
-        os.close(handle)
-        return None
-    return Hold(handle)
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False

@@ -1,7 +1,6 @@
 """The folder of one training run: settings, log, checkpoints, model folders, and who holds it."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,15 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ram_cli.datasets.locking import try_hold
 from ram_cli.engine.integrity import find_damage, seal
 from ram_cli.errors import CheckpointError, OutputError
 from ram_cli.files import TEMPORARY_PREFIX, atomic_folder, previous_folder, write_text
 from ram_cli.processes import is_first
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there two runs on one folder are not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 POSITION_FILE = "position.json"
 LOCK_FILE = ".lock"
@@ -134,36 +129,25 @@ class RunFolder:
         goes away again.
 
         Raises:
-            OutputError: Another process is training here.
+            OutputError: Another process is training here, or the folder cannot be written.
         """
         if not is_first():
             yield
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror}. Choose another --output."
-            ) from error
-        try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
+        if (hold := try_hold(self.path / LOCK_FILE)) is None:
             raise OutputError(
                 f"another process is training in {self.path}. Wait for it, or choose another "
                 "--output."
-            ) from error
+            )
         try:
             yield
         finally:
             self._leave_if_empty()
-            os.close(handle)
+            hold.release()
 
     def _leave_if_empty(self) -> None:
-        if [p.name for p in self.path.iterdir()] == [LOCK_FILE]:
-            with suppress(OSError):
+        with suppress(OSError):  # a person may have removed it meanwhile
+            if [p.name for p in self.path.iterdir()] == [LOCK_FILE]:
                 (self.path / LOCK_FILE).unlink()
                 self.path.rmdir()
 

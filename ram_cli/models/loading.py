@@ -77,6 +77,12 @@ def load_from_disk(path: Path) -> Embedder:
         if inside and not is_model_folder(path):
             choices = " or ".join(str(path / name) for name in inside)
             raise CheckpointError(f"{path} is a run folder: name {choices}.")
+        missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (path / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{path} is no model folder: it has no {' and no '.join(missing)}. Name a run or "
+                "model folder, a .pth file, or a backbone such as resnet50."
+            )
         return load_folder(path)
     return load_published(path)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ram_cli.datasets import Dataset, load_dataset
+from ram_cli.datasets import Dataset, ImageSet, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
 from ram_cli.engine.collectives import first_one_first, first_says, start_processes
 from ram_cli.errors import OutputError
@@ -122,6 +122,17 @@ def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Data
     reporter.note(f"{dataset.name}: images {parts}")
     tell_other_state(dataset, settings.data_root, reporter)
     return dataset
+
+
+def can_validate(images: ImageSet, reporter: Reporter) -> bool:
+    """Whether any validation image can be found by another one; warns where none can."""
+    if len(images) and images.class_count == len(images):
+        reporter.warn(
+            f"{images.name}: no two images show the same class, so nothing is validated and the "
+            "last weights count"
+        )
+        return False
+    return len(images) > 0
 
 
 def training_pairs(dataset: Dataset, *, val: bool) -> NDArray[np.int64] | None:

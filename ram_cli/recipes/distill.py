@@ -13,6 +13,7 @@ from ram_cli.evaluation.extract import embed_images, place
 from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
+    can_validate,
     model_folder,
     open_dataset,
     open_runtime,
@@ -59,7 +60,7 @@ def run_distill(
         seed_everything(settings.seed)
         student = _student(settings, teacher)
         dataset = open_dataset(settings.dataset or "", settings, reporter)
-        tests = open_tests(settings, reporter)
+        tests = open_tests(settings, dataset, reporter)
         workers = worker_count(settings.workers, runtime)
         reporter.note(
             f"student {student.config.backbone} at {student.spec.size} px, "
@@ -84,7 +85,9 @@ def run_distill(
             dataset,
             runtime,
             reporter,
-            validate=_validation(distillation),
+            validate=_validation(distillation)
+            if settings.val and can_validate(dataset.val, reporter)
+            else None,
             record={"teacher": _teacher_record(settings, teacher)},
             copies=copies,
             watch=watch,
@@ -154,11 +157,9 @@ def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
     return student
 
 
-def _validation(distillation: Distillation) -> Validate | None:
+def _validation(distillation: Distillation) -> Validate:
     """Asymmetric retrieval on classes that are not trained on; the gallery is embedded once."""
     images = distillation.dataset.val
-    if not distillation.settings.val or len(images) == 0:
-        return None
     gallery = distillation.teacher_vectors(images)
     runtime, workers = distillation.runtime, distillation.workers
 

@@ -1,5 +1,6 @@
 """What a training leaves behind, and its tests on classes that it has not seen."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from ram_cli.datasets import Dataset, SearchSet, is_search_set, load_search_set
 from ram_cli.engine import Position, RunFolder, Runtime
 from ram_cli.errors import DataError
-from ram_cli.models import Embedder, load_model
+from ram_cli.models import Embedder, load_model, read_provenance
 from ram_cli.progress import Reporter, TableData
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import chosen_fit, open_dataset, worker_count
@@ -25,8 +26,10 @@ class TrainingResult:
     Attributes:
         run: The run folder.
         model: The model folder to use: the best validated one, else the final one.
-        validation: Metrics of the last validation, in percent; empty without validation.
+        validation: Metrics of that model, in percent; empty without validation.
         best_epoch: Epoch of the best validation, counted from 1.
+        last_validation: Metrics after the last epoch, in percent.
+        epochs: Epochs trained.
         steps: Optimiser steps taken.
         seconds: Time spent, over all restarts.
         tests: Results on the test datasets.
@@ -36,6 +39,8 @@ class TrainingResult:
     model: Path
     validation: Mapping[str, float]
     best_epoch: int | None
+    last_validation: Mapping[str, float]
+    epochs: int
     steps: int
     seconds: float
     tests: list[ResultRow] = field(default_factory=list)
@@ -47,18 +52,31 @@ class TrainingResult:
             "model": str(self.model),
             "validation": dict(self.validation),
             "best_epoch": self.best_epoch,
+            "last_validation": dict(self.last_validation),
+            "epochs": self.epochs,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "tests": [row.to_json() for row in self.tests],
         }
 
     def tables(self) -> list[TableData]:
-        """The last validation, and the tests."""
+        """The validation of the model to use, that of the last epoch, and the tests."""
         shown = []
         if self.validation:
-            names = list(self.validation)
-            values = [f"{self.validation[name]:.1f}" for name in names]
-            shown.append(TableData("validation", names, [values], numeric=set(range(len(names)))))
+            told = {f"{self.best_epoch}": self.validation}
+            if self.best_epoch != self.epochs:
+                told = {
+                    f"{self.best_epoch}, kept": self.validation,
+                    f"{self.epochs}, the last": self.last_validation,
+                }
+            columns = ["epoch", *self.validation]
+            rows = [
+                [epoch, *(_shown(metrics[name]) for name in self.validation)]
+                for epoch, metrics in told.items()
+            ]
+            shown.append(
+                TableData("validation", columns, rows, numeric=set(range(1, len(columns))))
+            )
         return [*shown, *test_tables(self.tests)]
 
     def notes(self) -> list[str]:
@@ -70,13 +88,21 @@ class TrainingResult:
         ]
 
 
+def _shown(value: float | None) -> str:
+    """A metric as it is printed; a model folder has none where nothing could be found."""
+    return "–" if value is None or math.isnan(value) else f"{value:.1f}"
+
+
 def finished(run: RunFolder, position: Position) -> TrainingResult:
     """The result of a training that has come to its end."""
+    best = position.best_epoch is not None
     return TrainingResult(
         run=run.path,
-        model=run.best if position.best_epoch is not None else run.final,
-        validation=position.metrics,
+        model=run.best if best else run.final,
+        validation=read_provenance(run.best).get("metrics", {}) if best else {},
         best_epoch=position.best_epoch,
+        last_validation=position.metrics,
+        epochs=position.epoch,
         steps=position.step,
         seconds=position.seconds,
     )
@@ -92,11 +118,18 @@ class Tests:
     __test__ = False  # not a test case, whatever pytest takes it for
 
 
-def open_tests(settings: TrainSettings | DistillSettings, reporter: Reporter) -> Tests:
+def open_tests(
+    settings: TrainSettings | DistillSettings, trained_on: Dataset, reporter: Reporter
+) -> Tests:
     """What to test on after training, opened now, so that what is missing is told before it.
 
     A dataset trained on by `--final` that has no test classes, as landmarks have none, is left out
     where others are named.
+
+    Args:
+        settings: Of the training.
+        trained_on: Its dataset, which need not be opened again.
+        reporter: Told what the others hold.
 
     Raises:
         DataError: One is missing, or has no test classes.
@@ -115,10 +148,11 @@ def open_tests(settings: TrainSettings | DistillSettings, reporter: Reporter) ->
     for name in settings.test_datasets:
         if is_search_set(name):
             continue
-        data = open_dataset(name, settings, reporter)
+        same = name == settings.dataset
+        data = trained_on if same else open_dataset(name, settings, reporter)
         if len(data.test):
             datasets.append(data)
-        elif settings.final and name == settings.dataset and len(settings.test_datasets) > 1:
+        elif settings.final and same and len(settings.test_datasets) > 1:
             reporter.note(f"{data.name} has no test classes; only the others are tested on")
         else:
             raise DataError(

@@ -24,6 +24,7 @@ from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     cache_bytes,
+    can_validate,
     chosen_fit,
     open_dataset,
     open_runtime,
@@ -67,7 +68,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
     seed_everything(settings.seed)
     with open_run(settings, settings.backbone) as run:
         dataset = open_dataset(settings.dataset, settings, reporter)
-        tests = open_tests(settings, reporter)
+        tests = open_tests(settings, dataset, reporter)
         images = dataset.train if settings.val else dataset.train_val
         model = build_network(settings.backbone, settings, dimension=settings.whitening)
         if settings.image_size is not None:
@@ -100,7 +101,9 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
             dataset,
             runtime,
             reporter,
-            validate=_validation(dataset, runtime, workers, fit) if settings.val else None,
+            validate=_validation(dataset, runtime, workers, fit)
+            if settings.val and can_validate(dataset.val, reporter)
+            else None,
             record={},
             copies=copies,
         )
@@ -197,11 +200,9 @@ def _over_tuples(
     )
 
 
-def _validation(dataset: Dataset, runtime: Runtime, workers: int, fit: Fit) -> Validate | None:
+def _validation(dataset: Dataset, runtime: Runtime, workers: int, fit: Fit) -> Validate:
     """Symmetric retrieval on classes that are not trained on."""
     images = dataset.val
-    if len(images) == 0:
-        return None
 
     def validate(network: nn.Module) -> Mapping[str, float]:
         model = cast(Embedder, network)

@@ -1,6 +1,5 @@
 """`ram tune`: the learning rate and loss weights that suit a dataset, a teacher and a student."""
 
-import math
 import time
 import tomllib
 from collections.abc import Mapping
@@ -46,10 +45,10 @@ def run_tune(settings: TuneSettings, reporter: Reporter = SILENT) -> TuneResult:
     teacher = open_teacher(settings, runtime, reporter)
     settings = completed(settings, teacher, reporter)
     dataset = open_dataset(settings.dataset or "", settings, reporter)
-    if len(dataset.val) == 0:
+    if dataset.val.class_count == len(dataset.val):
         raise ConfigError(
-            f"dataset: {dataset.name} has no validation classes to compare trials on. "
-            "Give it some, or a larger --val-ratio."
+            f"dataset: {dataset.name} has no validation classes of two images to compare trials "
+            "on. Give it some, or a larger --val-ratio."
         )
     hashes = {"dataset": dataset.content_hash, "teacher": model_hash(teacher)}
     del teacher  # every trial loads its own
@@ -235,12 +234,8 @@ def _make(trial: Trial, study: Study, settings: TuneSettings, reporter: Reporter
             f"ram tune --resume {study.folder}"
         ) from error
     else:
-        score = result.validation["mAP"]
-        if math.isnan(score):
-            trial.fail("no validation image has another one of its class")
-        else:
-            # Of the last epoch, not the best: the final run has no validation to stop it earlier.
-            trial.complete(score)
+        # Of the last epoch, not the best: the final run has no validation to stop it earlier.
+        trial.complete(result.last_validation["mAP"])
 
 
 def _trial_settings(settings: TuneSettings, trial: Trial) -> DistillSettings:

@@ -31,8 +31,8 @@ class FakeReport:
         return self.document
 
     def tables(self) -> list[TableData]:
-        row = ["[red]a[/red]/\x1b[2Jb.jpg", "41.20"]
-        return [TableData("Scores", ["name", "mAP"], [row], {1})]
+        row = ["41.20", "[red]a[/red]/\x1b[2Jb.jpg"]
+        return [TableData("Scores", ["mAP", "name"], [row], {0})]
 
     def notes(self) -> list[str]:
         return ["a remark"]
@@ -250,6 +250,7 @@ def test_tables_go_to_stdout_and_remarks_to_stderr(calls, capsys):
     assert "[red]a[/red]" in out, "a file name is no markup"
     assert "\x1b" not in out, "a file name moves no cursor"
     assert "chatter" not in out
+    assert not any(line.endswith(" ") for line in out.splitlines()), "nothing is filled up"
     assert "a remark" in err
 
 

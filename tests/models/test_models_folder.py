@@ -148,6 +148,12 @@ def test_missing_files(folder: Path, name: str) -> None:
     assert name in fails(folder)
 
 
+def test_a_folder_of_something_else_is_no_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "class 1").mkdir()
+    with pytest.raises(CheckpointError, match=r"is no model folder: it has no config\.json and no"):
+        load_model(tmp_path)
+
+
 def test_missing_unknown_and_misshapen_tensors(folder: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     for change in (

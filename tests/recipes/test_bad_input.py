@@ -63,6 +63,20 @@ def test_folders_without_classes_to_split(call, classes):
     assert "few" in refused(call, *TRAIN, "--dataset", "few", "--output", "run")
 
 
+def test_validation_in_which_nothing_can_be_found_is_left_out(call):
+    write_images(Path("some"), classes=6)
+    images = [[f"class {label:02d}/{number}.jpg" for number in range(4)] for label in range(6)]
+    split = {"train": images[:3], "val": [found[:1] for found in images[3:5]], "test": images[5:]}
+    Path("some/split.json").write_text(json.dumps(split))
+    code, out, err = call(*TRAIN, "--dataset", "some", "--output", "run", "--json")
+    assert code == 0, err
+    assert "warning: some/val: no two images show the same class" in err
+    assert json.loads(out)["validation"] == {}
+    assert Path(json.loads(out)["model"]) == Path("run/final")
+    err = refused(call, "tune", "--teacher", "run", "--dataset", "some", code=2)
+    assert "no validation classes of two images" in err
+
+
 def test_classes_of_one_image_are_left_out_and_counted(call, tmp_path):
     write_images(tmp_path / "some")
     for label in range(0, 12, 3):

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,23 @@ def test_machine_and_places_may_change(call, run, images, tmp_path):
     moved = shutil.copytree(images, tmp_path / "moved" / images.name)
     code, _, err = call("train", "--resume", run, "--dataset", moved, "--log-every", "1")
     assert code == 0, err
+
+
+def test_a_run_that_another_process_trains_is_left_alone(call, run):
+    holder = (
+        "import sys; from pathlib import Path; from ram_cli.engine import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    before = sorted(path.stat().st_mtime_ns for path in run.rglob("*"))
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        code, out, err = call("train", "--resume", run)
+        process.stdin.close()
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith(f"error: another process is training in {run}.")
+    assert sorted(path.stat().st_mtime_ns for path in run.rglob("*")) == before
 
 
 def test_a_student_does_not_go_on_with_another_teacher(call, distilled, teacher):

@@ -10,6 +10,7 @@ from tiny_runs import DISTILL, TINY, TRAIN
 
 from ram_cli import load_model
 from ram_cli.engine import RunFolder
+from ram_cli.recipes.outcome import TrainingResult
 
 
 def test_train_writes_a_whole_run_folder(teacher):
@@ -23,6 +24,30 @@ def test_train_writes_a_whole_run_folder(teacher):
     assert model.dimension == 16
     vectors = model(torch.zeros(2, 3, 48, 48))
     assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-4)
+
+
+def test_the_validation_of_the_model_to_use_comes_first(teacher, call):
+    """Not that of the last epoch, which may be another model."""
+    records = [json.loads(line) for line in (teacher / "log.jsonl").read_text().splitlines()]
+    validated = [record for record in records if record["kind"] == "validation"]
+    best = max(validated, key=lambda record: record["mAP"])
+    code, out, err = call("train", "--resume", teacher, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["best_epoch"], result["epochs"]) == (best["epoch"], 2)
+    assert result["validation"]["mAP"] == pytest.approx(best["mAP"])
+    assert result["last_validation"]["mAP"] == pytest.approx(validated[-1]["mAP"])
+
+
+def test_both_validations_are_shown_where_the_last_model_is_not_kept():
+    def rows(best: dict[str, float | None], epoch: int) -> list[list[str]]:
+        last = {"mAP": 43.4, "R@1": 47.9}
+        result = TrainingResult(Path("r"), Path("r/best"), best, epoch, last, 6, 36, 28.0)
+        return result.tables()[0].rows
+
+    best = {"mAP": 46.3, "R@1": 52.1}
+    assert rows(best, 3) == [["3, kept", "46.3", "52.1"], ["6, the last", "43.4", "47.9"]]
+    assert rows({"mAP": None, "R@1": None}, 6) == [["6", "–", "–"]]
 
 
 def test_distill_test_export_info(teacher, images, call):

@@ -31,7 +31,8 @@ def made(monkeypatch) -> list[DistillSettings]:
         score = 2000 * settings.lr
         for epoch in range(1, settings.epochs + 1):
             watch(epoch, {"score": score})
-        return TrainingResult(Path("r"), Path("m"), {"mAP": 100 * score}, None, 1, 0.1)
+        metrics = {"mAP": 100 * score}
+        return TrainingResult(Path("r"), Path("m"), metrics, None, metrics, 1, 1, 0.1)
 
     monkeypatch.setattr(tune, "run_distill", distill)
     return received
