@@ -64,6 +64,7 @@ class ConsoleReporter:
         self._clock = clock
         self._meters: list[Meter] = []
         self._live: Live | None = None
+        self._noted: set[str] = set()
 
     @contextmanager
     def task(
@@ -80,8 +81,10 @@ class ConsoleReporter:
             self._meters.remove(meter)
 
     def note(self, message: str) -> None:
-        """Say something a person may want to know."""
-        self._say("", message)
+        """Say something a person may want to know, once."""
+        if message not in self._noted:  # a demo opens the same dataset in each of its parts
+            self._noted.add(message)
+            self._say("", message)
 
     def warn(self, message: str) -> None:
         """Say something a person should act on."""

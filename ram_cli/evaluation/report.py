@@ -73,7 +73,7 @@ def write_report(
 
     Args:
         path: HTML file to write; None for the picture alone.
-        images: The `N` images that are queries and gallery at once.
+        images: The `N` images, queries and gallery at once unless their `queries` says otherwise.
         searches: What to compare; gains are those of the last over the first.
         title: Heading.
         table: Figures to show under the heading.
@@ -89,9 +89,10 @@ def write_report(
         OutputError: A file cannot be written.
     """
     _check(images, searches, queries, top)
-    order, values = sort_queries(images.labels, searches)
+    searched = None if images.queries is None else ~images.queries
+    order, values = sort_queries(images.labels, searches, searched)
     places = choose_places(images.labels[order], queries)
-    examples = find_examples(images.labels, searches, order, values, places, top)
+    examples = find_examples(images.labels, searches, order, values, places, top, searched)
     views = Views(images)
     if path is not None:
         page = page_template("report.html.j2").render(

@@ -25,7 +25,8 @@ class Search:
         query: Vectors of the images as queries, `[N, D]`, on the CPU.
         gallery: Vectors of the images as gallery, `[N, D]`, on the CPU.
         query_size: Side in pixels of what the query network saw.
-        metrics: Of these vectors, every image against all others; `ap` is `[N]`.
+        metrics: Of these vectors, every image against all others, or queries against the gallery
+            where they are apart; `ap` is `[N]`, NaN for what is no query.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Example:
         image: Its index.
         place: Its place in the order that queries are chosen from, counted from 1.
         value: What that order sorts by: gain in AP or, with a single search, AP.
-        relevant: Number of other images of its class.
+        relevant: Number of other images of its class that can be found.
         rankings: One per search.
     """
 
@@ -72,7 +73,9 @@ class Example:
 
 
 def sort_queries(
-    labels: NDArray[np.int64], searches: Sequence[Search]
+    labels: NDArray[np.int64],
+    searches: Sequence[Search],
+    searched: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Sort the queries by the gain in AP of the last search over the first.
 
@@ -81,6 +84,7 @@ def sort_queries(
     Args:
         labels: Class of every image `[N]`.
         searches: At least one.
+        searched: Whether each image `[N]` is in the gallery; None if all of them are.
 
     Returns:
         Indices of the `M` queries that have positives, largest gain first, and their gains `[M]`.
@@ -89,10 +93,16 @@ def sort_queries(
     if len(searches) > 1:
         values -= searches[0].metrics.ap
     measured = np.all([~np.isnan(search.metrics.ap) for search in searches], axis=0)
-    has_positives = np.bincount(labels)[labels] > 1
-    candidates = np.flatnonzero(measured & has_positives)
+    candidates = np.flatnonzero(measured & (_positives(labels, searched) > 0))
     order = candidates[np.argsort(-values[candidates], kind="stable")]
     return order, values[order]
+
+
+def _positives(labels: NDArray[np.int64], searched: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """How many other images of its class each image could find, `[N]`."""
+    within = np.ones(len(labels), bool) if searched is None else searched
+    counts: NDArray[np.int64] = np.bincount(labels, weights=within)[labels].astype(np.int64)
+    return counts - within
 
 
 def choose_places(labels: NDArray[np.int64], count: int) -> list[int]:
@@ -128,6 +138,7 @@ def find_examples(
     values: NDArray[np.float64],
     places: Sequence[int],
     top: int,
+    searched: NDArray[np.bool_] | None = None,
 ) -> list[Example]:
     """Rank the images for the queries at the chosen places.
 
@@ -138,15 +149,17 @@ def find_examples(
         values: What they are sorted by.
         places: Chosen places of that order, counted from 0.
         top: Results to keep per query.
+        searched: As for `sort_queries`.
     """
     chosen = order[list(places)] if places else order[:0]
-    rankings = [_rank(search, labels, chosen, top) for search in searches]
+    rankings = [_rank(search, labels, chosen, top, searched) for search in searches]
+    relevant = _positives(labels, searched)
     return [
         Example(
             image=int(order[place]),
             place=place + 1,
             value=float(values[place]),
-            relevant=int((labels == labels[order[place]]).sum()) - 1,
+            relevant=int(relevant[order[place]]),
             rankings=tuple(of_search[number] for of_search in rankings),
         )
         for number, place in enumerate(places)
@@ -154,13 +167,18 @@ def find_examples(
 
 
 def _rank(
-    search: Search, labels: NDArray[np.int64], queries: NDArray[np.int64], top: int
+    search: Search,
+    labels: NDArray[np.int64],
+    queries: NDArray[np.int64],
+    top: int,
+    searched: NDArray[np.bool_] | None,
 ) -> list[Ranking]:
-    """Rank all images but the query itself; equal scores keep the order of the images."""
+    """Rank what is searched but the query itself; equal scores keep the order of the images."""
     rankings = []
     for query, scores in zip(queries, _scores(search, queries), strict=True):
         ranked = np.argsort(-scores, kind="stable")
-        ranked = ranked[ranked != query]
+        others = ranked != query
+        ranked = ranked[others if searched is None else others & searched[ranked]]
         correct = labels[ranked] == labels[query]
         rankings.append(
             Ranking(

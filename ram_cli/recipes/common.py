@@ -158,6 +158,15 @@ def chosen_fit(wanted: Fit | None, dataset: Dataset) -> Fit:
     return "whole" if dataset.pairs else "crop"
 
 
+def fit_with(teacher: Embedder, wanted: Fit | None) -> Fit | None:
+    """What a student is to see of an image: as asked for, else the whole if its teacher does.
+
+    The gallery that it will search is embedded as the teacher was made to. A teacher of crops says
+    nothing: landmarks are seen whole all the same.
+    """
+    return "whole" if wanted is None and teacher.fit == "whole" else wanted
+
+
 def fit_of(model: Embedder) -> Fit | None:
     """What a model was made to see of an image; None where nothing says so."""
     return model.fit if model.config.fit else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ram_cli.datasets import Dataset
+from ram_cli.datasets import Dataset, is_search_set
 from ram_cli.engine import Runtime
 from ram_cli.errors import ConfigError, DataError, Interrupted, ModelError, OutputError, RamError
 from ram_cli.models import Embedder, is_model_folder, model_hash
@@ -79,13 +79,15 @@ def run_compare(settings: CompareSettings, reporter: Reporter = SILENT) -> Compa
         RamError: Something cannot be used or done; the message says what.
     """
     settings, final = _not_final(settings)
+    _refuse_searches(settings)
     plan_runs(settings, settings.images_per_epoch)  # faults are told before anything is opened
     runtime = open_runtime(settings, reporter)
     settings = with_pinned(settings, "teacher", "student")
     shared = protocol(settings)
     teacher = open_teacher(shared, runtime, reporter)
     shared = completed(shared, teacher, reporter)
-    settings = settings.model_copy(update={"dataset": shared.dataset, "student": shared.student})
+    from_teacher = {name: getattr(shared, name) for name in ("dataset", "student", "fit")}
+    settings = settings.model_copy(update=from_teacher)
     dataset = open_dataset(settings.dataset or "", settings, reporter)
     tested = _tested(settings, dataset, reporter, own=final)
     images = len(dataset.train if settings.val else dataset.train_val)
@@ -110,6 +112,16 @@ def run_compare(settings: CompareSettings, reporter: Reporter = SILENT) -> Compa
     rows.sort(key=lambda row: names.index(row.dataset))
     told = summary(settings, runs, images)
     return CompareResult(rows, told, write_tables(settings.output, rows, told, settings.own))
+
+
+def _refuse_searches(settings: CompareSettings) -> None:
+    """Landmarks give a query several results (easy, medium, hard); the table holds one a row."""
+    if searches := [name for name in settings.test_datasets if is_search_set(name)]:
+        raise ConfigError(
+            f"test_datasets: {', '.join(searches)}: the table of a comparison holds datasets of "
+            "classes alone. Leave landmarks out, then search them with each student: ram test "
+            f"--student {settings.output}/runs/METHOD-seedN --asym --dataset {searches[0]}"
+        )
 
 
 def _not_final(settings: CompareSettings) -> tuple[CompareSettings, bool]:

@@ -14,6 +14,7 @@ from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, re
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     can_validate,
+    fit_with,
     model_folder,
     open_dataset,
     open_runtime,
@@ -102,12 +103,15 @@ def run_distill(
 
 
 def completed(settings: Distilling, teacher: Embedder, reporter: Reporter) -> Distilling:
-    """The settings with what the teacher tells: its dataset, and its architecture for the student.
+    """The settings with what the teacher tells: dataset, architecture, and what it sees.
 
     Raises:
         ConfigError: Nothing says what to train on.
     """
     found: dict[str, str] = {}
+    if settings.fit is None and settings.resume is None and fit_with(teacher, None):
+        reporter.note("whole images, not centre crops, as the teacher was made for (--fit)")
+        found["fit"] = "whole"
     if settings.dataset is None:
         folder = model_folder(settings.teacher)
         record = read_provenance(folder) if is_model_folder(folder) else {}

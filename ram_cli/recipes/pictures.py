@@ -1,9 +1,13 @@
 """The page of real queries and what they found, as every recipe writes it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ram_cli.datasets import ImageSet
+from ram_cli.evaluation import RetrievalMetrics
 from ram_cli.evaluation.report import Search, write_report
 from ram_cli.progress import TableData
 from ram_cli.recipes.comparison import Comparison, Side
@@ -41,7 +45,7 @@ def write_pictures(
             query=comparison.vectors(query, images),
             gallery=comparison.vectors(gallery, images),
             query_size=query.size,
-            metrics=row.metrics,
+            metrics=_by_image(row.metrics, images),
         )
         for query, gallery, of, row in shown
         if of is images
@@ -56,6 +60,15 @@ def write_pictures(
         credits=image_credits(images),
         png=png,
     )
+
+
+def _by_image(metrics: RetrievalMetrics, images: ImageSet) -> RetrievalMetrics:
+    """The metrics with an AP for every image, NaN for what is no query."""
+    if images.queries is None:
+        return metrics
+    ap = np.full(len(images), np.nan)
+    ap[images.queries] = metrics.ap
+    return replace(metrics, ap=ap)
 
 
 def image_credits(images: ImageSet) -> list[str]:

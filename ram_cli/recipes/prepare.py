@@ -12,7 +12,7 @@ from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
 from ram_cli.processes import is_first, process_count
 from ram_cli.progress import SILENT, Reporter, TableData
-from ram_cli.recipes.common import chosen_fit, model_folder, open_runtime, worker_count
+from ram_cli.recipes.common import chosen_fit, fit_with, model_folder, open_runtime, worker_count
 from ram_cli.recipes.copies import Copies, make_copies
 from ram_cli.recipes.features import keep_vectors
 from ram_cli.recipes.prepare_landmarks import PreparedLandmarks, prepare_landmarks
@@ -126,7 +126,7 @@ def run_prepare(
             dataset,
             settings.data_root,
             runtime=runtime,
-            fit=chosen_fit(settings.fit, dataset),
+            fit=chosen_fit(fit_with(teacher, settings.fit), dataset),
             workers=worker_count(settings.workers, runtime),
             reporter=reporter,
         )

@@ -111,16 +111,8 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         for query, gallery in pairs:
             row = comparison.row(query, gallery, images)
             rows.append(row)
-            if images.queries is None:
-                shown.append((query, gallery, images, row))
+            shown.append((query, gallery, images, row))
     reports = _write_pages(settings.report, comparison, shown, landmarks)
-    if settings.report is not None and len(rows) > len(shown) + sum(
-        len(found.rows) for found in landmarks
-    ):
-        reporter.warn(
-            "report: no page shows datasets whose queries are apart from their gallery, but for "
-            "landmarks"
-        )
     if settings.save and is_first():
         keep_results(Path(name), comparison, rows, shown)
         reporter.note(f"results kept in {name}; ram export puts them on the card")

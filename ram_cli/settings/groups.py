@@ -112,7 +112,9 @@ class SplitGroup(BaseModel):
     skip_unreadable: bool = Field(
         False, description="Leave out images that cannot be decoded instead of stopping."
     )
-    fit: Annotated[Fit | None, Auto, Flag(shown="whole for landmarks, else crop")] = Field(
+    fit: Annotated[
+        Fit | None, Auto, Flag(shown="whole for landmarks and teachers of whole images, else crop")
+    ] = Field(
         None,
         description="What is seen of an image, where it is not cropped at random: its centre as a "
         "square, or the whole, whose longer side the size is then.",

@@ -157,6 +157,16 @@ def test_colours_are_a_choice(variable, monkeypatch):
     assert ("\x1b[33m" in stream.getvalue()) == (variable is None)
 
 
+def test_a_note_is_said_once():
+    stream = io.StringIO()
+    reporter = ConsoleReporter(stream)
+    for message in ("computing", "images", "computing"):
+        reporter.note(message)
+        reporter.warn("careful")
+    assert stream.getvalue().count("computing") == 1
+    assert stream.getvalue().count("careful") == 3
+
+
 def test_messages_are_neither_wrapped_nor_markup(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     stream = io.StringIO()

@@ -41,6 +41,14 @@ def words(teacher, images) -> list[str]:
     return [*COMPARE, *both, "--dataset", str(images)]
 
 
+def test_landmarks_are_no_rows_of_a_comparison(call, words):
+    code, out, err = call(*words, "--methods", "csd", "--test-datasets", "roxford5k,rparis6k")
+    assert (code, out) == (2, "")
+    assert "test_datasets: roxford5k, rparis6k: the table" in err
+    assert "--student ram-compare/runs/METHOD-seedN --asym --dataset roxford5k" in err
+    assert not Path("ram-compare").exists()
+
+
 @pytest.fixture
 def order(monkeypatch) -> list[str]:
     """What was done, in order: names of the image sets that were embedded, and trainings."""

@@ -1,5 +1,6 @@
 """What a run may be resumed or repeated with, and what is left where nothing was begun."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,6 +99,27 @@ def test_a_student_does_not_go_on_with_another_teacher(call, distilled, teacher)
     assert code == 1
     assert out == ""
     assert "teacher other" in err
+
+
+@pytest.mark.parametrize("asked", [[], ["--fit", "crop"]])
+def test_a_student_sees_as_much_as_its_teacher_unless_told(call, teacher, images, asked):
+    shutil.copytree(teacher / "best", "whole")
+    config = json.loads(Path("whole/config.json").read_text())
+    config["model"]["fit"] = "whole"
+    Path("whole/config.json").write_text(json.dumps(config))
+    words = ["--teacher", "whole", "--student", teacher, "--dataset", images, "--epochs", "1"]
+    code, _, err = call(*DISTILL, *words, *asked, "--output", "student")
+    assert code == 0, err
+    told = "whole images, not centre crops, as the teacher" in err
+    model = json.loads(Path("student/best/config.json").read_text())["model"]
+    assert (told, model["fit"]) == ((False, "crop") if asked else (True, "whole"))
+    code, _, err = call("distill", "--resume", "student")
+    assert code == 0, err
+    if not asked:
+        code, out, err = call("prepare", images, "--teacher", "whole", "--json")
+        assert code == 0, err
+        code, _, err = call(*DISTILL, *words, "--output", "other")
+        assert f"the teacher's vectors are those in {json.loads(out)['features']}" in err
 
 
 def test_a_start_that_failed_leaves_no_run_folder(call):

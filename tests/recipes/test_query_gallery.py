@@ -1,6 +1,7 @@
 """A test in which query images search the images of the gallery, and nothing else."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -31,8 +32,15 @@ def test_queries_search_the_gallery_only(call, inshop, teacher, empty_folder):
     assert code == 0, err
     (row,) = json.loads(out)["rows"]
     assert (row["dataset"], row["queries"]) == ("inshop/test", 3)
-    assert not (empty_folder / "page.html").exists()
-    assert "report" in err
+    page = (empty_folder / "page.html").read_text()
+    assert "3 queries in a gallery of 6 images, 3 classes" in page
+    assert page.count("2 images of this class in the gallery") == 3
+    # Of 6 images each query finds, none is a query.
+    assert page.count('<li class="correct"') == 6
+    assert page.count('<li class="wrong"') == 12
+    assert not re.search(r'<li class="\w+" title="[^"]*_query', page)
+    (ap,) = re.findall(r'<b class="numbers">([\d.]+) %', page)
+    assert float(ap) == pytest.approx(row["map"], abs=0.06)
 
     images = load_dataset("inshop", empty_folder / "data").test
     settings = TestSettings.load(student=str(teacher), device="cpu", precision="fp32")
