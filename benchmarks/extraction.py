@@ -129,7 +129,8 @@ def compare(peers: Peers, images: ImageSet) -> None:
         print(f"mAP of {name}: {100 * metrics.map:.2f}", flush=True)
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=Path, required=True, help="folder of class folders")
     parser.add_argument("--model", default="efficientnet-lite0")
@@ -140,7 +141,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="images per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--classes", type=int, default=0, help="compare mAP on so many classes")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parsed()
     torch.set_num_threads(arguments.threads)
     print(machine())
     peers = Peers(arguments)

@@ -91,7 +91,8 @@ def embedded(vectors: Vectors, views: Tensor, batch: int) -> Tensor:
     return torch.cat([vectors(part) for part in views.split(batch)])
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--student", default="efficientnet-lite0", help="any name of a model")
     parser.add_argument("--teacher", default="efficientnet-lite0", help="whose gallery is searched")
@@ -102,7 +103,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=20, help="single queries in a round")
     parser.add_argument("--classes", type=int, default=100, help="test classes to search")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parsed()
     torch.set_num_threads(arguments.threads)
     student = load_model(arguments.student, input_size=arguments.size)
     teacher = load_model(arguments.teacher, input_size=arguments.teacher_size)

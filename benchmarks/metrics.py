@@ -86,6 +86,23 @@ def row(size: int, name: str, result: dict, ram: dict) -> str:
     return " | ".join([f"{start} {times[0]}", ratios, times[1], memory, *values]) + " |"
 
 
+def compared(
+    size: int, names: list[str], options: argparse.Namespace
+) -> dict[str, dict[str, object]]:
+    """Results by library, for so many synthetic images; all take turns, several rounds."""
+    vectors, labels = make_vectors(size, options.dim), make_labels(size, 0)
+    labels[-1] = labels[-2]  # no class of one, which libraries count in different ways
+    blend_classes(vectors, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "vectors.npy"), vectors.numpy())
+        np.save(Path(folder, "labels.npy"), torch.from_numpy(labels).numpy())
+        found: dict[str, list[dict]] = {name: [] for name in names}
+        for _ in range(options.rounds):
+            for name in names:
+                found[name].append(measure(name, Path(folder), options))
+    return {name: median_of(found[name]) for name in names}
+
+
 def disagreement(results: dict[str, dict]) -> list[str]:
     """Libraries whose values are not those of `ram`."""
     known = results["ram"].get("values", {})
@@ -97,7 +114,8 @@ def disagreement(results: dict[str, dict]) -> list[str]:
     ]
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[6000], help="images")
     parser.add_argument("--dim", type=int, default=512, help="dimensions of a vector")
@@ -108,9 +126,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="runs of each, in turn")
     parser.add_argument("--gib", type=float, default=16, help="address space of each, on top")
     parser.add_argument("--minutes", type=float, default=30, help="time of each")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     # An absolute path, without following the link that makes an environment of an interpreter.
     options.python = str(Path(options.python).absolute())
+    return options
+
+
+def main() -> None:
+    options = parsed()
     names = list(dict.fromkeys(["ram", *options.libraries.split(",")]))
     print(f"{machine()}; limits {options.gib:g} GiB, {options.minutes:g} min\n")
     print(
@@ -121,17 +144,7 @@ def main() -> None:
     print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     notes = []
     for size in options.sizes:
-        vectors, labels = make_vectors(size, options.dim), make_labels(size, 0)
-        labels[-1] = labels[-2]  # no class of one, which libraries count in different ways
-        blend_classes(vectors, labels)
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder, "vectors.npy"), vectors.numpy())
-            np.save(Path(folder, "labels.npy"), torch.from_numpy(labels).numpy())
-            found: dict[str, list[dict]] = {name: [] for name in names}
-            for _ in range(options.rounds):
-                for name in names:
-                    found[name].append(measure(name, Path(folder), options))
-        results = {name: median_of(found[name]) for name in names}
+        results = compared(size, names, options)
         for name in names:
             print(row(size, name, results[name], results["ram"]), flush=True)
         notes += [f"{size:,} images: {line}" for line in disagreement(results)]

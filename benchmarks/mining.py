@@ -22,15 +22,8 @@ def unit(count: int, dimension: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, dimension, generator=generator))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queries", type=int, default=2_000)
-    parser.add_argument("--pool", type=int, default=20_000)
-    parser.add_argument("--dimension", type=int, default=2_048)
-    parser.add_argument("--clusters", type=int, default=700)
-    parser.add_argument("--negatives", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> tuple[float, float]:
+    """Medians of seconds: the bare product, and mining."""
     query = unit(options.queries, options.dimension, 0)
     pool = unit(options.pool, options.dimension, 1)
     random = np.random.default_rng(2)
@@ -45,8 +38,25 @@ def main() -> None:
         started = time.perf_counter()
         hardest_negatives(query, pool, query_labels, pool_labels, options.negatives)
         mining.append(time.perf_counter() - started)
-    print(f"bare product  {statistics.median(bare):6.2f} s")
-    print(f"mining        {statistics.median(mining):6.2f} s, the product included")
+    return statistics.median(bare), statistics.median(mining)
+
+
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queries", type=int, default=2_000)
+    parser.add_argument("--pool", type=int, default=20_000)
+    parser.add_argument("--dimension", type=int, default=2_048)
+    parser.add_argument("--clusters", type=int, default=700)
+    parser.add_argument("--negatives", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    bare, mining = measure(parsed())
+    print(f"bare product  {bare:6.2f} s")
+    print(f"mining        {mining:6.2f} s, the product included")
 
 
 if __name__ == "__main__":

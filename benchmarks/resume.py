@@ -105,12 +105,17 @@ def first_steps(options: argparse.Namespace) -> dict[str, tuple[float, float]]:
     }
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="torchvision:resnet50")
     parser.add_argument("--work", type=Path, default=Path("resume"), help="folder to train in")
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parsed()
     print(machine(), flush=True)
     size, times = checkpoints(options)
     print(f"\n{options.backbone}, {DIMENSION}-d, AdamW: {size / 2**20:.0f} MiB on disk\n")

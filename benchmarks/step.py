@@ -159,7 +159,8 @@ def compare(peers: Peers, epochs: int) -> None:
     print(f"largest relative difference: {max(abs(a - b) / a for a, b in pairs):.1e}", flush=True)
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--model", default="efficientnet-lite0", help="student and teacher")
@@ -172,7 +173,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--epochs", type=int, default=5, help="passes that compare losses")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parsed()
     torch.set_num_threads(arguments.threads)
     print(machine())
     print(

@@ -149,14 +149,28 @@ def stopwatch(
     return run
 
 
-def table(sizes: tuple[int, int], rates: dict[str, list[float]]) -> Iterable[str]:
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+def medians_of(
+    images: ImageSet, sizes: tuple[int, int], arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Samples per second by the name of a pipeline, in rounds in which all take turns."""
+    runs = pipelines(images, sizes, arguments)
+    for run in runs.values():
+        run()  # starts the workers, fills caches
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(arguments.rounds):
+        for name, run in runs.items():
+            rates[name].append(run())
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def table(sizes: tuple[int, int], medians: dict[str, float]) -> Iterable[str]:
     plain = medians["Pillow + torchvision"]
     for name, rate in medians.items():
         yield f"| {sizes[0]} / {sizes[1]} | {name} | {rate:.1f} | {rate / plain:.1f} × |"
 
 
-def main() -> None:
+def parsed(words: list[str] | None = None) -> argparse.Namespace:
+    """Options, of the command line if none are given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--sizes", nargs="+", default=["224/448", "96/224"], help="student/teacher")
@@ -166,7 +180,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="images per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cache-mb", type=int, default=1024, help="cache per worker, in MiB")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parsed()
     torch.set_num_threads(1)
     images = find_images(arguments.images, most=256)
     print(
@@ -177,14 +195,8 @@ def main() -> None:
     print("|---|---|---:|---:|")
     for text in arguments.sizes:
         student, teacher = map(int, text.split("/"))
-        runs = pipelines(images, (student, teacher), arguments)
-        for run in runs.values():
-            run()  # starts the workers, fills caches
-        rates: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(arguments.rounds):
-            for name, run in runs.items():
-                rates[name].append(run())
-        print("\n".join(table((student, teacher), rates)), flush=True)
+        medians = medians_of(images, (student, teacher), arguments)
+        print("\n".join(table((student, teacher), medians)), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def test_the_published_loss_is_that_of_ram_summed_over_images(views: int) -> Non
 
 
 def test_time_until_a_score_lies_on_the_line_between_two_points() -> None:
-    from quality import seconds_until
+    from curves import seconds_until
 
     points = [{"asym": 40.0, "wall": 10.0}, {"asym": 50.0, "wall": 20.0}]
     assert seconds_until({"points": points}, 45, "wall") == 15
@@ -37,7 +37,7 @@ def test_time_until_a_score_lies_on_the_line_between_two_points() -> None:
 
 
 def test_a_training_is_compared_with_the_first_time_the_plain_one_was_as_good() -> None:
-    from quality import ratio
+    from curves import ratio
 
     plain = {"points": [{"asym": 50.0, "wall": 20.0}, {"asym": 50.0, "wall": 40.0}]}
     fast = {"points": [{"asym": 40.0, "wall": 1.0}, {"asym": 60.0, "wall": 3.0}]}
