@@ -48,7 +48,8 @@ class MachineGroup(BaseModel):
     )
     precision: Precision = Field(
         "auto",
-        description="Arithmetic of the networks; auto takes the fastest that the device has.",
+        description="Arithmetic of the networks; auto is bf16 on CUDA (fp16 on GPUs without it), "
+        "else fp32.",
     )
     engine: Engine = Field(
         "auto",
