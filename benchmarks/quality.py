@@ -40,10 +40,10 @@ OURS = (
     "views=4 batch_size=4 lr=2e-4",
     "method=cosine-regression images=5",
 )
-"""Trainings by `ram distill`, by the settings that differ from the published ones; "images"
-is a factor on their number. The second shows as many images in half of the views, in twice as many
-steps; of four such it had the best mAP on validation classes (`--measure val`). The third shows one plain view of an image; the teacher embeds all images once, within
-its time. `--try` adds others."""
+"""Trainings by `ram distill`, by the settings that differ from the published ones; "images" is a
+factor on their number. The second shows as many images in half of the views, in twice as many
+steps; of four such it had the best mAP on validation classes (`--measure val`). The third shows one
+plain view of an image; the teacher embeds all images once, within its time. `--try` adds others."""
 
 
 def row_name(changes: str) -> str:

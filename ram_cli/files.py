@@ -96,6 +96,18 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def path_part(name: str, most: int = 200) -> str:
+    """The start of a name that leaves room for more in the 255 bytes of one part of a path.
+
+    Args:
+        name: Any name of a file or folder.
+        most: Bytes of it to keep, at most.
+    """
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
+
+
 def previous_folder(path: Path) -> Path:
     """Where the folder that `path` replaced lies: for an instant, or as long as it is kept."""
     return path.with_name(f"{path.name}.previous")

@@ -35,6 +35,11 @@ def is_first() -> bool:
     return process_index() == 0
 
 
+def may_be_started_again() -> bool:
+    """Whether the launcher starts the job again after a failure, as `--max-restarts` asks it to."""
+    return _number("TORCHELASTIC_MAX_RESTARTS", 0) > 0
+
+
 def _number(variable: str, otherwise: int) -> int:
     if any(name not in os.environ for name in _VARIABLES):
         return otherwise

@@ -12,12 +12,15 @@ import typer
 
 from ram_cli.cli.examples import epilog
 from ram_cli.errors import ConfigError, Interrupted, TrainingError
-from ram_cli.processes import is_first, process_count
+from ram_cli.processes import is_first, may_be_started_again, process_count
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ram_cli.cli.console import Report
+    from ram_cli.settings import CommandSettings
 
 Body = Callable[[Any, Any], "Report"]
 """A command: settings and a reporter in, a report out."""
@@ -182,6 +185,9 @@ def _run(
     for remark in unknown_variables(os.environ, fields):
         reporter.warn(remark)
     settings = SETTINGS[name].load(values, faults)
+    if may_be_started_again() and (begun := _begun_run(settings)) is not None:
+        reporter.note(f"going on with {begun}")
+        settings = SETTINGS[name].load({**values, "resume": begun}, faults)
     if settings.config is not None and "config" not in values:
         reporter.note(f"settings from {settings.config}")
     try:
@@ -197,6 +203,25 @@ def _run(
         leave_processes()
     if failure := getattr(report, "failure", ""):
         raise TrainingError(failure)
+
+
+def _begun_run(settings: "CommandSettings") -> "Path | None":
+    """The run that a job started again is to go on with; None where it is to begin one.
+
+    Raises:
+        ConfigError: It could not find its run.
+    """
+    from ram_cli.settings import DistillSettings, TrainSettings
+    from ram_cli.settings.sources import RUN_FILE
+
+    if not isinstance(settings, DistillSettings | TrainSettings) or settings.resume is not None:
+        return None
+    if settings.output is None:
+        raise ConfigError(
+            "output: a job that --max-restarts starts again goes on in the folder of its run. "
+            "Name it with --output."
+        )
+    return settings.output if (settings.output / RUN_FILE).is_file() else None
 
 
 @contextmanager

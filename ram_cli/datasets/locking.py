@@ -1,5 +1,9 @@
-"""One process at a time; the hold ends with the process, however it ends."""
+"""One process at a time; the hold ends with the process, however it ends.
 
+File systems without locks, as some of clusters are, let everyone pass.
+"""
+
+import errno
 import os
 import sys
 import time
@@ -22,6 +26,21 @@ else:
 
     def _take(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def _took(handle: int) -> bool:
+    """Whether the open lock file is held now, or cannot be held by anyone."""
+    try:
+        _take(handle)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 _HANDLES: set[int] = set()
@@ -61,27 +80,22 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting until nobody else does.
 
     Args:
-        path: The file; it is made where it is missing, and stays.
+        path: The file; it is made where it is missing. Its holder may remove it.
         waiting: Called once if somebody else holds it.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    handle = _open(path)
+    told = False
+    while (hold := try_hold(path)) is None:
+        if not told:
+            waiting()
+        told = True
+        time.sleep(_PAUSE_SECONDS)
     try:
-        told = False
-        while True:
-            try:
-                _take(handle)
-                break
-            except (BlockingIOError, PermissionError):
-                if not told:
-                    waiting()
-                told = True
-                time.sleep(_PAUSE_SECONDS)
         yield
     finally:
-        _close(handle)
+        hold.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,11 @@ def try_hold(path: Path) -> Hold | None:
     while True:
         handle = _open(path)
         try:
-            _take(handle)
-        except (BlockingIOError, PermissionError):
+            taken = _took(handle)
+        except BaseException:
+            _close(handle)
+            raise
+        if not taken:
             _close(handle)
             return None
         if _is(handle, path):

@@ -6,7 +6,7 @@ Every function is called by all processes, in the same order, or all of them wai
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -105,6 +105,14 @@ def first_says(item: Item) -> Item:
     said = [item]
     dist.broadcast_object_list(said, src=0)
     return said[0]
+
+
+def by_first(make: Callable[[], Item]) -> Item:
+    """What the first process makes, on every process; the others wait for it.
+
+    For what is read from a disk, so that all have the very same, and not each reads all images.
+    """
+    return first_says(make() if is_first() else cast(Item, None))
 
 
 def any_of(*flags: bool) -> list[bool]:

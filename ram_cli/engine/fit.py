@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ram_cli.engine.checkpoint import random_states, read_state, write_state
 from ram_cli.engine.collectives import any_of, is_lost_process, joining, share, wait_for_all
-from ram_cli.engine.interrupt import StopRequest, ignore_interrupts
+from ram_cli.engine.interrupt import StopRequest, leave_stopping_to_parent
 from ram_cli.engine.log import RunLog, StepWindow
 from ram_cli.engine.objective import EpochState, Objective
 from ram_cli.engine.plan import EpochBatches, FitPlan
@@ -284,7 +284,7 @@ class Trainer:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=ignore_interrupts if workers else None,
+            worker_init_fn=leave_stopping_to_parent if workers else None,
             # The loader draws a seed per epoch; from the global generator that would shift the
             # draws of dropout after a resume.
             generator=torch.Generator(),

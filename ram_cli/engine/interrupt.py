@@ -1,5 +1,7 @@
-"""Ctrl-C during training: the first asks for a clean stop, the second stops at once."""
+"""Requests to stop: the first is for a clean stop, a second Ctrl-C stops at once."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -9,8 +11,9 @@ from typing import Self
 class StopRequest:
     """Context in which SIGINT and SIGTERM set `requested` instead of raising.
 
-    A second signal raises `KeyboardInterrupt`, so a person is never held up. Outside the main
-    thread, where Python allows no signal handlers, the context changes nothing.
+    A second SIGINT raises `KeyboardInterrupt`, so a person is never held up. SIGTERM is what
+    machines send, and often twice: a scheduler to every process, and torchrun to its own. Outside
+    the main thread, where Python allows no signal handlers, the context changes nothing.
     """
 
     def __init__(self) -> None:
@@ -35,11 +38,28 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Let data-loader workers outlive a Ctrl-C that the terminal sends to the whole group."""
+def leave_stopping_to_parent(worker: int) -> None:
+    """Let a process that loads images outlive what is sent to a whole group of processes.
+
+    A terminal sends Ctrl-C to the group, schedulers and torchrun send SIGTERM: without its loaders
+    a training could not end its step and write a checkpoint. The loader still ends when the process
+    that started it asks for it, or is gone.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        # Blocked, so that only the thread takes it; a handler would not learn who sent it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_parent_says, daemon=True).start()
+
+
+def _end_when_parent_says() -> None:
+    parent = multiprocessing.parent_process()  # not who forked it, where a server of forks did
+    may_ask = {os.getppid(), parent.pid if parent else None}
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid not in may_ask:
+        pass
+    os._exit(0)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ram_cli.datasets import ImageSet
 from ram_cli.engine.collectives import merge_rows
 from ram_cli.engine.inference import Embed, chosen_engine, fast_inference
-from ram_cli.engine.interrupt import ignore_interrupts
+from ram_cli.engine.interrupt import leave_stopping_to_parent
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import ShapedItem, collate_shaped
 from ram_cli.errors import ModelError
@@ -127,7 +127,7 @@ def embed_sections(
         collate_fn=collate_shaped,
         num_workers=workers,
         pin_memory=runtime.device.type == "cuda",
-        worker_init_fn=ignore_interrupts if workers else None,
+        worker_init_fn=leave_stopping_to_parent if workers else None,
         generator=torch.Generator(),  # leaves the global one alone, see `Trainer`
     )
     training = model.training

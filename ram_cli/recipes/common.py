@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ram_cli.datasets import Dataset, ImageSet, load_dataset
 from ram_cli.engine import RunFolder, Runtime, resolve_runtime
-from ram_cli.engine.collectives import first_one_first, first_says, start_processes
+from ram_cli.engine.collectives import by_first, first_says, start_processes
 from ram_cli.errors import OutputError
 from ram_cli.evaluation import RetrievalMetrics
+from ram_cli.files import path_part
 from ram_cli.models import Embedder, fetch_from_hub, is_hub_id, is_model_folder, pinned
 from ram_cli.processes import local_count
 from ram_cli.progress import Reporter
@@ -101,8 +102,8 @@ def open_runtime(settings: MachineSettings, reporter: Reporter) -> Runtime:
 
 def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Dataset:
     """Load a dataset, and say what it holds."""
-    with first_one_first():
-        dataset = load_dataset(
+    dataset = by_first(
+        lambda: load_dataset(
             name,
             settings.data_root,
             split_seed=settings.split_seed,
@@ -111,6 +112,7 @@ def open_dataset(name: str, settings: SplitSettings, reporter: Reporter) -> Data
             skip_unreadable=settings.skip_unreadable,
             reporter=reporter,
         )
+    )
     parts = ", ".join(
         f"{part} {len(images)} of {images.class_count} classes"
         for part, images in (
@@ -205,7 +207,9 @@ def choose_run_folder(
     if output is not None:
         return RunFolder(output)
     words = (settings.table, Path(dataset).name, Path(network).name)
-    stem = "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") or "unnamed" for word in words)
+    stem = "-".join(
+        path_part(re.sub(r"[^\w.]+", "-", word).strip("-") or "unnamed", 80) for word in words
+    )
     stem = f"{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
     taken = (RUNS / stem).exists()
     return RunFolder(RUNS / first_says(f"{stem}-{os.getpid()}" if taken else stem))

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ram_cli.evaluation.report import clean
+from ram_cli.export.markdown import inline
 from ram_cli.files import write_text
 from ram_cli.progress import TableData
 from ram_cli.recipes.compare_chart import chart
@@ -132,16 +134,17 @@ def _csv(rows: Sequence[CompareRow]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
-    return str(value)
+    return clean(str(value))
 
 
 def _markdown(rows: Sequence[CompareRow], summary: Mapping[str, Any]) -> str:
     table = table_data(rows, "")
     rule = ["---:" if place in table.numeric else "---" for place in range(len(table.columns))]
-    body = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
+    body = [[inline(cell, None) for cell in row] for row in table.rows]
     lines = [f"| {' | '.join(cells)} |" for cells in (table.columns, rule, *body)]
-    failures = [f"* {why}" for why in failure_lines(rows)]
-    return "\n".join([protocol_line(summary), "", *lines, *([""] * bool(failures)), *failures, ""])
+    failures = [f"* {inline(why, None)}" for why in failure_lines(rows)]
+    said = inline(protocol_line(summary), None)
+    return "\n".join([said, "", *lines, *([""] * bool(failures)), *failures, ""])
 
 
 def _page(rows: Sequence[CompareRow], summary: Mapping[str, Any], charts: Sequence[str]) -> str:
@@ -149,12 +152,12 @@ def _page(rows: Sequence[CompareRow], summary: Mapping[str, Any], charts: Sequen
     head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
     body = ""
     for row, cells in zip(rows, table.rows, strict=True):
-        inside = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        inside = "".join(f"<td>{html.escape(clean(cell))}</td>" for cell in cells)
         body += f'<tr class="{_kind(row)}">{inside}</tr>'
-    failures = "".join(f"<p>{html.escape(why)}</p>" for why in failure_lines(rows))
+    failures = "".join(f"<p>{html.escape(clean(why))}</p>" for why in failure_lines(rows))
     return PAGE.format(
         title="Comparison of distillation methods",
-        protocol=html.escape(protocol_line(summary)),
+        protocol=html.escape(clean(protocol_line(summary))),
         charts="".join(charts),
         table=f"<table><tr>{head}</tr>{body}</table>",
         failures=failures,
@@ -170,7 +173,7 @@ def _kind(row: CompareRow) -> str:
 def failure_lines(rows: Sequence[CompareRow]) -> list[str]:
     """Every training that failed, once, and why."""
     lines = [
-        f"{row.label}, seed {seed}: {why.splitlines()[0]}"
+        f"{row.label}, seed {seed}: {' '.join(why.splitlines()[:1])}"
         for row in rows
         for seed, why in row.failures.items()
     ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ram_cli.datasets import Dataset, ImageSet
 from ram_cli.engine import Runtime
-from ram_cli.engine.collectives import all_have
+from ram_cli.engine.collectives import all_have, first_says
 from ram_cli.evaluation.extract import (
     SINGLE_SCALE,
     arithmetic,
@@ -136,7 +136,7 @@ def teacher_vectors(
         Unit vectors `[N, D]`, float32, on the CPU, in the order of `images`.
     """
     folder = prepared_folder(data_root, dataset) / "features"
-    if folder.is_dir():
+    if first_says(folder.is_dir()):
         key = FeatureKey.of(dataset, teacher, runtime, SINGLE_SCALE, fit)
         for of_part in (key, replace(key, part="training")):
             path = folder / of_part.file

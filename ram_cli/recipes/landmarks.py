@@ -1,7 +1,8 @@
 """Searches for landmarks: queries cropped to their boxes, whole gallery images, distractors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ram_cli.datasets import (
     load_distractors,
     load_search_set,
 )
+from ram_cli.engine.collectives import by_first
 from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import (
     RetrievalMetrics,
@@ -23,11 +25,14 @@ from ram_cli.evaluation import (
     oxford_metrics,
     revisited_metrics,
 )
+from ram_cli.progress import Reporter
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
 from ram_cli.recipes.rows import ResultRow
 from ram_cli.recipes.whitening import Whitenings
 from ram_cli.settings import TestSettings
+
+Loaded = TypeVar("Loaded", ImageSet, SearchSet)
 
 KS = (1, 5, 10)
 """Cut-offs of mP@k in the landmark benchmarks."""
@@ -206,23 +211,24 @@ def search_landmarks(
         dimension=settings.whitening_dimension,
         distractors=None
         if settings.distractors is None
-        else load_distractors(
-            settings.distractors,
-            settings.data_root,
-            skip_unreadable=settings.skip_unreadable,
-            reporter=comparison.reporter,
-        ),
+        else _loaded(load_distractors, settings.distractors, settings, comparison.reporter),
     )
     return [
         Searched(test, query, gallery, search, test.rows(query, gallery, search))
         for name in searches
-        for search in [
-            load_search_set(
-                name,
-                settings.data_root,
-                skip_unreadable=settings.skip_unreadable,
-                reporter=comparison.reporter,
-            )
-        ]
+        for search in [_loaded(load_search_set, name, settings, comparison.reporter)]
         for query, gallery in pairs
     ]
+
+
+def _loaded(
+    load: Callable[..., Loaded], name: str, settings: TestSettings, reporter: Reporter
+) -> Loaded:
+    return by_first(
+        lambda: load(
+            name,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            reporter=reporter,
+        )
+    )

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ram_cli.datasets import Dataset, SearchSet, is_search_set, load_search_set
 from ram_cli.engine import Position, RunFolder, Runtime
+from ram_cli.engine.collectives import by_first
 from ram_cli.errors import DataError
 from ram_cli.models import Embedder, load_model, read_provenance
 from ram_cli.progress import Reporter, TableData
@@ -135,11 +137,14 @@ def open_tests(
         DataError: One is missing, or has no test classes.
     """
     searches = [
-        load_search_set(
-            name,
-            settings.data_root,
-            skip_unreadable=settings.skip_unreadable,
-            reporter=reporter,
+        by_first(
+            partial(
+                load_search_set,
+                name,
+                settings.data_root,
+                skip_unreadable=settings.skip_unreadable,
+                reporter=reporter,
+            )
         )
         for name in settings.test_datasets
         if is_search_set(name)

@@ -7,10 +7,10 @@ from typing import Any
 from ram_cli.datasets import LANDMARKS, Dataset, load_dataset, write_manifest
 from ram_cli.datasets.extraction import remove_tree
 from ram_cli.datasets.split_file import SPLIT_FILE
-from ram_cli.engine.collectives import first_one_first
+from ram_cli.engine.collectives import by_first
 from ram_cli.errors import UnreadableImageError
 from ram_cli.models import Embedder, load_model
-from ram_cli.processes import is_first, process_count
+from ram_cli.processes import process_count
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.common import chosen_fit, fit_with, model_folder, open_runtime, worker_count
 from ram_cli.recipes.copies import Copies, make_copies
@@ -99,26 +99,7 @@ def run_prepare(
     runtime = open_runtime(settings, reporter) if teacher or process_count() > 1 else None
     if (entry := LANDMARKS.get(settings.dataset)) is not None:
         return prepare_landmarks(entry, settings, teacher, runtime, check=_fault, reporter=reporter)
-    copies = None
-    with first_one_first():
-        dataset = load_dataset(
-            _folder_of(settings.dataset),
-            settings.data_root,
-            split_seed=settings.split_seed,
-            test_ratio=settings.test_ratio,
-            val_ratio=settings.val_ratio,
-            skip_unreadable=settings.skip_unreadable,
-            check=_fault,
-            reporter=reporter,
-        )
-        folder = prepared_folder(settings.data_root, dataset)
-        manifest = folder / MANIFEST
-        if is_first():
-            _forget_changed(dataset, folder, reporter)
-            write_manifest(dataset, manifest)
-            record_files(dataset, folder, reporter)
-            if settings.cache_size is not None:
-                copies = make_copies(dataset, settings.data_root, settings.cache_size, reporter)
+    dataset, copies = by_first(lambda: _checked(settings, reporter))
     features = None
     if teacher is not None and runtime is not None:
         features = keep_vectors(
@@ -130,7 +111,29 @@ def run_prepare(
             workers=worker_count(settings.workers, runtime),
             reporter=reporter,
         )
+    manifest = prepared_folder(settings.data_root, dataset) / MANIFEST
     return PrepareResult(dataset, manifest, features, copies)
+
+
+def _checked(settings: PrepareSettings, reporter: Reporter) -> tuple[Dataset, Copies | None]:
+    """The dataset, every image decoded, written down; and copies of its images if asked for."""
+    dataset = load_dataset(
+        _folder_of(settings.dataset),
+        settings.data_root,
+        split_seed=settings.split_seed,
+        test_ratio=settings.test_ratio,
+        val_ratio=settings.val_ratio,
+        skip_unreadable=settings.skip_unreadable,
+        check=_fault,
+        reporter=reporter,
+    )
+    folder = prepared_folder(settings.data_root, dataset)
+    _forget_changed(dataset, folder, reporter)
+    write_manifest(dataset, folder / MANIFEST)
+    record_files(dataset, folder, reporter)
+    if settings.cache_size is None:
+        return dataset, None
+    return dataset, make_copies(dataset, settings.data_root, settings.cache_size, reporter)
 
 
 def _forget_changed(dataset: Dataset, folder: Path, reporter: Reporter) -> None:

@@ -15,9 +15,8 @@ from ram_cli.datasets.search_manifest import manifest_hash, write_search_manifes
 from ram_cli.datasets.verify import Check
 from ram_cli.datasets.whole import check_search_counts
 from ram_cli.engine import Runtime
-from ram_cli.engine.collectives import first_one_first
+from ram_cli.engine.collectives import by_first
 from ram_cli.models import Embedder
-from ram_cli.processes import is_first
 from ram_cli.progress import Reporter, TableData
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.common import worker_count
@@ -94,41 +93,46 @@ def prepare_landmarks(
         UnreadableImageError: An image cannot be decoded, and they are not to be left out.
         RamError: Anything else that cannot be used or done.
     """
-    found: SearchSet | ImageSet
-    with first_one_first():
-        if entry.protocol is None:
-            whole = load_distractors(entry.name, settings.data_root)
-            check_search_counts(entry, len(whole), 0, whole.root)
-            found = load_distractors(
-                entry.name,
-                settings.data_root,
-                skip_unreadable=settings.skip_unreadable,
-                check=check,
-                reporter=reporter,
-            )
-            parts, left_out = [found], len(whole) - len(found)
-        else:
-            listed = load_search_set(entry.name, settings.data_root, verify=False)
-            check_search_counts(entry, len(listed.gallery), len(listed.queries), listed.root)
-            found = load_search_set(
-                entry.name,
-                settings.data_root,
-                skip_unreadable=settings.skip_unreadable,
-                check=check,
-                reporter=reporter,
-            )
-            parts, left_out = (
-                [found.queries, found.gallery],
-                len(listed.gallery) - len(found.gallery),
-            )
-        digest = manifest_hash(found)
-        manifest = settings.data_root / PREPARED / f"{entry.name}-{digest[:8]}" / "manifest.json"
-        if is_first():
-            write_search_manifest(found, manifest)
+    found, left_out = by_first(lambda: _checked(entry, settings, check, reporter))
+    digest = manifest_hash(found)
+    manifest = settings.data_root / PREPARED / f"{entry.name}-{digest[:8]}" / "manifest.json"
     features = None
     if teacher is not None and runtime is not None:
+        parts = [found.queries, found.gallery] if isinstance(found, SearchSet) else [found]
         features = _keep(teacher, parts, settings, runtime, reporter)
     return PreparedLandmarks(entry, found, digest, manifest, left_out, features)
+
+
+def _checked(
+    entry: LandmarkEntry, settings: PrepareSettings, check: Check, reporter: Reporter
+) -> tuple[SearchSet | ImageSet, int]:
+    """The set, every image decoded and written down, and how many images were left out."""
+    found: SearchSet | ImageSet
+    if entry.protocol is None:
+        whole = load_distractors(entry.name, settings.data_root)
+        check_search_counts(entry, len(whole), 0, whole.root)
+        found = load_distractors(
+            entry.name,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            check=check,
+            reporter=reporter,
+        )
+        left_out = len(whole) - len(found)
+    else:
+        listed = load_search_set(entry.name, settings.data_root, verify=False)
+        check_search_counts(entry, len(listed.gallery), len(listed.queries), listed.root)
+        found = load_search_set(
+            entry.name,
+            settings.data_root,
+            skip_unreadable=settings.skip_unreadable,
+            check=check,
+            reporter=reporter,
+        )
+        left_out = len(listed.gallery) - len(found.gallery)
+    folder = settings.data_root / PREPARED / f"{entry.name}-{manifest_hash(found)[:8]}"
+    write_search_manifest(found, folder / "manifest.json")
+    return found, left_out
 
 
 def _keep(

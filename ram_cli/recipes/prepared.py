@@ -4,6 +4,7 @@
 `files.json` with size, time and SHA-256 of every image, `features/`, and smaller copies.
 """
 
+import glob
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from ram_cli.datasets import Dataset, ImageSet, join_images, read_manifest
 from ram_cli.errors import DataError, OutputError
-from ram_cli.files import write_text
+from ram_cli.files import path_part, write_text
 from ram_cli.progress import SILENT, Reporter
 
 PREPARED = "prepared"
@@ -30,7 +31,7 @@ Stamp = tuple[int, int, str]
 
 def prepared_folder(data_root: Path, dataset: Dataset) -> Path:
     """Where what belongs to exactly these images, in this split, is kept."""
-    return data_root / PREPARED / f"{dataset.name}-{dataset.content_hash[:8]}"
+    return data_root / PREPARED / f"{path_part(dataset.name)}-{dataset.content_hash[:8]}"
 
 
 def all_images(dataset: Dataset) -> ImageSet:
@@ -88,9 +89,8 @@ def tell_other_state(dataset: Dataset, data_root: Path, reporter: Reporter) -> N
     folder = prepared_folder(data_root, dataset)
     if folder.is_dir() or not folder.parent.is_dir():
         return
-    found = sorted(
-        folder.parent.glob(f"{dataset.name}-*/{MANIFEST}"), key=lambda path: -path.stat().st_mtime
-    )
+    pattern = f"{glob.escape(path_part(dataset.name))}-*/{MANIFEST}"
+    found = sorted(folder.parent.glob(pattern), key=lambda path: -path.stat().st_mtime)
     for path in found:
         try:
             before = read_manifest(path)

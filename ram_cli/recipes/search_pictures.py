@@ -12,13 +12,14 @@ from ram_cli.evaluation.search_report import (
     sorted_queries,
     write_search_report,
 )
+from ram_cli.processes import is_first
 from ram_cli.progress import TableData
 from ram_cli.recipes.landmarks import Searched
 from ram_cli.recipes.rows import search_table
 
 
 def write_search_pictures(path: Path, searched: Sequence[Searched]) -> None:
-    """Write one page for all sets that were searched.
+    """Write one page for all sets that were searched; of a job, all processes look what was found.
 
     Args:
         path: The HTML page.
@@ -30,7 +31,8 @@ def write_search_pictures(path: Path, searched: Sequence[Searched]) -> None:
     pages = [
         _page(list(of_set)) for _, of_set in groupby(searched, key=lambda found: id(found.search))
     ]
-    write_search_report(path, pages, title="What the landmark queries found")
+    if is_first():
+        write_search_report(path, pages, title="What the landmark queries found")
 
 
 def _page(searched: Sequence[Searched]) -> SearchPage:

@@ -126,11 +126,13 @@ def _write_pages(
     landmarks: Sequence[Searched],
 ) -> list[Path]:
     """Write the page asked for; of landmarks beside images found by their class, a second one."""
-    if path is None or not is_first():
+    if path is None:
         return []
     written = []
     if shown:
-        write_pictures(path, comparison, shown, rows_table("test", [row for *_, row in shown]))
+        if is_first():
+            table = rows_table("test", [row for *_, row in shown])
+            write_pictures(path, comparison, shown, table)
         written.append(path)
     if landmarks:
         page = path.with_stem(f"{path.stem}-landmarks") if shown else path

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ram_cli.datasets import PAIRS, ImageSet, is_search_set, load_pairs, load_search_set
-from ram_cli.engine.collectives import all_have
+from ram_cli.engine.collectives import all_have, by_first, first_says
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import Whitening, whiten_pca, whiten_supervised
 from ram_cli.models import is_model_folder, save_whitening, stored_whitening
@@ -130,6 +130,7 @@ class Whitenings:
             else:
                 query, positive = source.pairs.T
                 learned = whiten_supervised(vectors, query, positive, shrinkage=shrinkage)
+            learned = first_says(learned)  # of other machines the last bits may differ
             tensors = {"m": learned.mean, "P": learned.projection.contiguous()}
             if is_first():
                 write_tensors(path, tensors, metadata)
@@ -155,10 +156,10 @@ class Whitenings:
     def _load(self, name: str) -> WhiteningSource:
         settings, reporter = self.settings, self.blocks.reporter
         if name in PAIRS:
-            found = load_pairs(name, settings.data_root, reporter=reporter)
+            found = by_first(lambda: load_pairs(name, settings.data_root, reporter=reporter))
             return WhiteningSource(found.images, found.pairs)
         if is_search_set(name):
-            search = load_search_set(name, settings.data_root, reporter=reporter)
+            search = by_first(lambda: load_search_set(name, settings.data_root, reporter=reporter))
             return WhiteningSource(search.gallery, None)
         images = open_dataset(name, settings, reporter).train_val
         pairs = np.stack(matching_pairs(images.labels, seed=_PAIR_SEED), axis=1)

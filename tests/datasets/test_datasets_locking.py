@@ -1,9 +1,11 @@
 """One process at a time, whatever becomes of the one before."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -57,4 +59,31 @@ def test_a_lock_file_that_its_holder_removed_is_made_anew(tmp_path, monkeypatch)
     assert len(takes) == 2
     assert lock.exists()
     assert locking.try_hold(lock) is None
+    hold.release()
+
+
+def test_who_waits_does_not_take_a_file_that_the_holder_removed(tmp_path):
+    lock, waits, inside = tmp_path / ".lock", threading.Event(), []
+    hold = locking.try_hold(lock)
+
+    def second():
+        with locking.held(lock, waits.set):
+            inside.append(locking.try_hold(lock))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert waits.wait(5)
+    lock.unlink()
+    hold.release()
+    thread.join(5)
+    assert inside == [None]
+
+
+def test_a_file_system_without_locks_lets_everyone_pass(tmp_path, monkeypatch):
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(locking, "_take", refuse)
+    with locking.held(tmp_path / ".lock", lambda: pytest.fail("it waits")):
+        hold = locking.try_hold(tmp_path / ".lock")
     hold.release()

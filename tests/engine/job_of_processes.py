@@ -1,4 +1,4 @@
-"""What each process of the jobs of `test_processes` does: trainings, one after the other.
+"""What each process of the jobs of `test_processes` does: trainings and more, one after the other.
 
 Call: `job_of_processes.py FOLDER RUNS NAME...`; the runs go to `RUNS/NAME`.
 """
@@ -8,6 +8,15 @@ from pathlib import Path
 
 METHODS = {
     "coupled": {"method": "coupled", "views": 2, "mixup_alpha": 0.3, "epochs": 12},
+    "loaded": {
+        "method": "coupled",
+        "views": 2,
+        "mixup_alpha": 0.3,
+        "epochs": 12,
+        "workers": 1,
+        "save_every": 1000,
+        "checkpoint_minutes": 60.0,
+    },
     "relations": {"method": "rkd", "batch_size": 5},
     "tuples": {"method": "contrastive+", "symmetric": True, "negatives": 2, "fit": "whole"},
     "pool": {"mining": "pool", "negatives": 2, "backbone": "timm:test_resnet", "whitening": 16},
@@ -75,6 +84,38 @@ def compare_evaluations(folder: Path, target: Path) -> None:
         np.savez(target, vectors=vectors.numpy(), ap=found.ap, more=more.ap)
 
 
+def search(folder: Path, target: Path) -> None:
+    """Landmarks with a page of them, for which what was found is looked up once more."""
+    from ram_cli.processes import is_first
+    from ram_cli.recipes.test import run_test
+    from ram_cli.settings import TestSettings
+
+    found = run_test(
+        TestSettings.load(
+            student=str(folder / "teacher"), dataset=("roxford5k",), data_root=folder / "data",
+            report=target.with_suffix(".html"), device="cpu", engine="torch", workers=0,
+        )
+    )  # fmt: skip
+    if is_first():
+        target.write_text(repr([row.metrics.map for row in found.rows]))
+
+
+def prepare(folder: Path, target: Path) -> None:
+    """How many images this process has decoded, and what it knows afterwards."""
+    from ram_cli.processes import process_index
+    from ram_cli.recipes import prepare as recipe
+    from ram_cli.settings import PrepareSettings
+
+    decode, decoded = recipe.decode_image, []
+    recipe.decode_image = lambda path: decoded.append(path) or decode(path)
+    settings = PrepareSettings.model_construct(
+        dataset=str(folder / "images"), data_root=folder / "data", device="cpu"
+    )
+    found = recipe.run_prepare(settings)
+    text = f"{len(decoded)} {len(found.dataset.train)} {found.dataset.content_hash}"
+    target.with_name(f"prepared-{process_index()}").write_text(text)
+
+
 if __name__ == "__main__":
     import torch
 
@@ -86,6 +127,10 @@ if __name__ == "__main__":
     for word in sys.argv[3:]:
         if word == "evaluate":
             compare_evaluations(data, runs / "evaluation.npz")
+        elif word == "search":
+            search(data, runs / word)
+        elif word == "prepare":
+            prepare(data, runs / word)
         else:
             train(word, data, runs / word)
     leave_processes()

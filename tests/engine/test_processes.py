@@ -2,22 +2,31 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from landmark_maker import make_search_set
 from PIL import Image
 from safetensors.torch import load_file
 
-from ram_cli.engine import resolve_runtime
+from ram_cli.engine import RunFolder, resolve_runtime
 from ram_cli.engine.collectives import any_of, first_says, gather, joining, merge_rows, share
 from ram_cli.errors import ConfigError
-from ram_cli.processes import is_first, local_count, process_count, process_index
+from ram_cli.processes import (
+    is_first,
+    local_count,
+    may_be_started_again,
+    process_count,
+    process_index,
+)
 
 JOB = Path(__file__).with_name("job_of_processes.py")
 NAMES = ("coupled", "relations", "tuples", "pool")
@@ -33,6 +42,8 @@ def test_a_process_that_no_launcher_started_is_alone(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")  # as a scheduler may leave it behind
     assert (process_count(), process_index(), local_count()) == (1, 0, 1)
     assert is_first()
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert not may_be_started_again()
     rows = torch.rand(3, 2)
     assert share([1, 2, 3]) == [1, 2, 3]
     assert joining(3)(rows) is rows
@@ -66,6 +77,13 @@ def test_devices_of_a_job(monkeypatch):
         resolve_runtime("auto", "fp32")
 
 
+def test_a_job_may_be_started_again(monkeypatch):
+    _as_process(monkeypatch, 0, 2)
+    for count in (0, 3):
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", str(count))
+        assert may_be_started_again() == bool(count)
+
+
 def test_commands_of_one_process_refuse_a_job(monkeypatch, capsys):
     from ram_cli.cli.main import main
 
@@ -86,6 +104,8 @@ def folder(tmp_path_factory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             shape = (72, 72 - 16 * (number % 2), 3)
             Image.fromarray(pixels.integers(0, 255, shape, dtype=np.uint8)).save(path)
+    classes = [sorted(place.iterdir()) for place in sorted((folder / "images").iterdir())]
+    make_search_set(folder / "data", "roxford5k", classes, side=64)
     from ram_cli.models import build_embedder, save_model
 
     torch.manual_seed(0)
@@ -122,7 +142,7 @@ def _losses(run: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def alone(folder, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("alone")
-    _finish(_start(folder, runs, *NAMES, "evaluate", processes=1))
+    _finish(_start(folder, runs, *NAMES, "evaluate", "search", processes=1))
     return runs
 
 
@@ -137,12 +157,17 @@ def _same_training(one: Path, two: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_and_measure_as_one_does(folder, alone, tmp_path):
-    _finish(_start(folder, tmp_path, *NAMES, "evaluate"))
+    _finish(_start(folder, tmp_path, *NAMES, "evaluate", "prepare", "search"))
     for name in NAMES:
         _same_training(alone / name, tmp_path / name)
     one, two = (np.load(runs / "evaluation.npz") for runs in (alone, tmp_path))
     for name in one.files:
         np.testing.assert_array_equal(two[name], one[name])
+    assert (tmp_path / "search").read_text() == (alone / "search").read_text()
+    assert (tmp_path / "search.html").read_text().endswith("</html>")
+    first, second = ((tmp_path / f"prepared-{i}").read_text().split() for i in (0, 1))
+    assert (first[0], second[0]) == ("48", "0")  # images are decoded by one process
+    assert first[1:] == second[1:]
 
 
 @pytest.mark.slow
@@ -151,10 +176,7 @@ def test_a_job_whose_process_is_killed_ends_and_goes_on(folder, alone, tmp_path)
     process = _start(folder, tmp_path, "coupled")
     run = tmp_path / "coupled"
     position = run / "checkpoints" / "last" / "position.json"
-    for _ in range(1200):
-        if position.exists() or process.poll() is not None:
-            break
-        time.sleep(0.05)
+    _wait(position.exists, process)
     _kill_second(process.pid)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0, "the job ended before it could be killed"
@@ -164,11 +186,40 @@ def test_a_job_whose_process_is_killed_ends_and_goes_on(folder, alone, tmp_path)
     _same_training(alone / "coupled", run)
 
 
+@pytest.mark.slow
+def test_a_job_that_a_scheduler_ends_writes_a_checkpoint(folder, alone, tmp_path):
+    """SIGTERM goes to every process at once, loaders too, and torchrun hands on its own."""
+    job = _start(folder, tmp_path, "loaded")
+    log = tmp_path / "loaded" / "log.jsonl"
+    _wait(lambda: log.exists() and '"step": 2' in log.read_text(), job)
+    for child in _children(job.pid):
+        for process in (child, *_children(child)):
+            os.kill(process, signal.SIGTERM)
+    job.send_signal(signal.SIGTERM)
+    output, _ = job.communicate(timeout=120)
+    told = re.search(r"Interrupted: at epoch \d+ of 12, step (\d+); go on with", output)
+    assert told, output
+    run = RunFolder(tmp_path / "loaded")
+    assert run.checkpoint()[1].step == int(told[1]) >= 2
+    _finish(_start(folder, tmp_path, "loaded", processes=1))
+    _same_training(alone / "coupled", run.path)
+
+
+def _wait(ready: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if ready() or job.poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+def _children(process: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 def _kill_second(launcher: int) -> None:
     """Kill the process of index 1 among the children of a launcher."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    for child in children:
+    for child in _children(launcher):
         if b"\0RANK=1\0" in b"\0" + Path(f"/proc/{child}/environ").read_bytes():
-            os.kill(int(child), signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             return
-    raise AssertionError(f"none of {children} is the second process")
+    raise AssertionError("the second process is not there")

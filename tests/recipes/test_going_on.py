@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import DISTILL, TRAIN, write_images
 
+from ram_cli.cli import app
+
 
 @pytest.fixture(scope="session")
 def distilled(teacher, images, tmp_path_factory) -> Path:
@@ -135,3 +137,22 @@ def test_a_pipe_among_the_images_is_named_not_waited_for(call, tmp_path):
     code, _, err = call(*TRAIN, "--dataset", "some", "--output", "run")
     assert code == 1
     assert "pipe.jpg" in err
+
+
+def test_a_job_that_the_launcher_starts_again_goes_on(call, images, monkeypatch):
+    monkeypatch.setattr(app, "may_be_started_again", lambda: True)
+    words = [*TRAIN, "--dataset", images, "--epochs", "1", "--no-val"]
+    code, _, err = call(*words)
+    assert code == 2
+    assert "error: output:" in err
+    for told in (False, True):
+        code, _, err = call(*words, "--output", "run")
+        assert code == 0, err
+        assert ("going on with run" in err) == told
+    code, _, err = call(*words, "--output", "run", "--lr", "0.5")
+    assert code == 2
+    assert "error: lr:" in err
+    monkeypatch.setattr(app, "may_be_started_again", lambda: False)
+    code, _, err = call(*words, "--output", "run")
+    assert code == 1
+    assert "already holds a run" in err
