@@ -33,6 +33,7 @@ from ram_cli.engine.runtime import Precision
 from ram_cli.evaluation.extract import place
 from ram_cli.losses import coupled_loss
 from ram_cli.models import Embedder, freeze_batchnorm_statistics
+from ram_cli.views import obstacle_to_device_views
 
 WEIGHTS = {"lambda_ts": 0.7, "lambda_ss": 0.7}
 PLAIN, HALF = "plain fp32 step", "plain bf16 step"
@@ -107,6 +108,7 @@ class Peers:
             mixup_alpha=0.2,
             seed=0,
             runtime=runtime,
+            on_device=obstacle_to_device_views(self.device) is None,
         )
 
     def plain_precisions(self) -> dict[str, Precision]:

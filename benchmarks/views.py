@@ -28,6 +28,7 @@ from ram_cli.views import (
     InputSpec,
     ViewKey,
     collate_coupled,
+    collate_deferred,
     decode_image,
     instance_plan,
 )
@@ -109,7 +110,7 @@ def pipelines(
         "Pillow + torchvision": (PlainViews(images, *sizes, arguments.views), None, do_nothing),
         "ram": (coupled, collate_coupled, to_inputs),
         "ram, decoded images cached": (cached, collate_coupled, to_inputs),
-        "ram, crops only (colours on the accelerator)": (deferred, collate_coupled, do_nothing),
+        "ram, the workers' part if a GPU makes the views": (deferred, collate_deferred, do_nothing),
         "JPEG decoding alone": (Decoding(images), None, do_nothing),
     }
     return {

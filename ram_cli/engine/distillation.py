@@ -5,7 +5,7 @@ Letters: B images in a batch, K views per image, D embedding dimension, N traini
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,13 @@ from ram_cli.engine.shaped import PlainViews, ShapedBatch, collate_shaped, embed
 from ram_cli.views import (
     CoupledBatch,
     CoupledViews,
+    DeferredBatch,
     Fit,
     InputSpec,
     ViewKey,
     bucket_shapes,
     collate_coupled,
+    collate_deferred,
     instance_plan,
     shape_batches,
 )
@@ -53,9 +55,8 @@ class CoupledObjective:
         seed: Seed of every random draw.
         runtime: Where and in which precision to compute.
         cache_bytes: Decoded pixels that each loading process may keep.
+        on_device: Make the views on the runtime's device, see `obstacle_to_device_views`.
     """
-
-    collate = staticmethod(collate_coupled)
 
     def __init__(
         self,
@@ -73,7 +74,9 @@ class CoupledObjective:
         seed: int,
         runtime: Runtime,
         cache_bytes: int = 0,
+        on_device: bool = False,
     ) -> None:
+        self.collate: Callable[..., Any] = collate_deferred if on_device else collate_coupled
         self.teacher, self.student_spec, self.teacher_spec = teacher, student_spec, teacher_spec
         self.function, self.weights, self.views = function, dict(weights), views
         self.count_images, self.batch_size, self.seed = len(images), batch_size, seed
@@ -86,7 +89,7 @@ class CoupledObjective:
             views,
             seed,
             mixup_alpha=mixup_alpha,
-            on_device=runtime.device.type == "cuda",
+            on_device=on_device,
             cache_bytes=cache_bytes,
         )
 
@@ -117,7 +120,9 @@ class CoupledObjective:
         """All of them."""
         return len(keys)
 
-    def loss(self, model: nn.Module, batch: CoupledBatch, join: Join = alone) -> dict[str, Tensor]:
+    def loss(
+        self, model: nn.Module, batch: CoupledBatch | DeferredBatch, join: Join = alone
+    ) -> dict[str, Tensor]:
         """Parts of the distillation loss."""
         student_views, teacher_views = batch.inputs(
             self.student_spec, self.teacher_spec, self.runtime.device

@@ -27,7 +27,7 @@ from ram_cli.recipes.common import cache_bytes, chosen_fit, training_pairs
 from ram_cli.recipes.features import teacher_vectors
 from ram_cli.recipes.spaces import LossFunction, space_loss
 from ram_cli.settings import DistillSettings
-from ram_cli.views import Fit
+from ram_cli.views import Fit, obstacle_to_device_views
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +160,16 @@ def _coupled(given: Distillation, function: LossFunction | None = None) -> Objec
         seed=settings.seed,
         runtime=given.runtime,
         cache_bytes=cache_bytes(given.workers),
+        on_device=_views_on_device(given),
     )
+
+
+def _views_on_device(given: Distillation) -> bool:
+    """Whether the GPU makes the views; if it has one, and cannot, say why."""
+    obstacle = obstacle_to_device_views(given.runtime.device)
+    if obstacle is not None and given.runtime.device.type == "cuda":
+        given.reporter.note(f"views are made by the CPU, not by the GPU: {obstacle}")
+    return obstacle is None
 
 
 def _vectors(

@@ -3,6 +3,8 @@
 from ram_cli.views.batch import CoupledBatch, CoupledSample, collate_coupled
 from ram_cli.views.coupled import CoupledViews
 from ram_cli.views.decode import decode_image, decode_with_size, image_pixels, stored_size
+from ram_cli.views.deferred import DeferredBatch, DeferredSample, collate_deferred
+from ram_cli.views.device_probe import obstacle_to_device_views
 from ram_cli.views.evaluation import (
     EvaluationViews,
     LandmarkViews,
@@ -30,6 +32,8 @@ __all__ = [
     "CoupledBatch",
     "CoupledSample",
     "CoupledViews",
+    "DeferredBatch",
+    "DeferredSample",
     "EvaluationViews",
     "Fit",
     "InputSpec",
@@ -41,6 +45,7 @@ __all__ = [
     "bucket_shapes",
     "class_plan",
     "collate_coupled",
+    "collate_deferred",
     "decode_image",
     "decode_with_size",
     "evaluation_view",
@@ -51,6 +56,7 @@ __all__ = [
     "landmark_view",
     "listed_pairs",
     "normalise",
+    "obstacle_to_device_views",
     "pair_count",
     "rescaled_view",
     "resize_batch",

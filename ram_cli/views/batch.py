@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ram_cli.views.photometric import Photometric, jitter_mix_batch
 from ram_cli.views.spec import InputSpec
 from ram_cli.views.tensors import coefficients, normalise
 
@@ -18,17 +17,14 @@ class CoupledSample:
     """The `K` coupled views of one image; with a `B` in front in `CoupledBatch`.
 
     Attributes:
-        student: Finished views, uint8 `[K, 3, Q, Q]`; or, on the device path, crops of anchor and
-            partner, uint8 `[K, 2, Q, Q, 3]`.
+        student: uint8 `[K, 3, Q, Q]`.
         teacher: The same at size `R`.
         image: Index of the anchor image, int64 `[]`.
-        photometric: What is left to do on the device path, `K` rows; None when finished.
     """
 
     student: Tensor
     teacher: Tensor
     image: Tensor
-    photometric: Photometric | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +32,14 @@ class CoupledBatch:
     """The coupled views of `B` images.
 
     Attributes:
-        student: uint8 `[B, K, 3, Q, Q]`, or `[B, K, 2, Q, Q, 3]` on the device path.
-        teacher: uint8 `[B, K, 3, R, R]`, or `[B, K, 2, R, R, 3]` on the device path.
+        student: uint8 `[B, K, 3, Q, Q]`.
+        teacher: uint8 `[B, K, 3, R, R]`.
         images: Indices of the anchor images, int64 `[B]`.
-        photometric: `[B, K, …]` on the device path, else None.
     """
 
     student: Tensor
     teacher: Tensor
     images: Tensor
-    photometric: Photometric | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -71,50 +65,38 @@ class CoupledBatch:
         """
         batch = self.to(device, non_blocking=True)
         return (
-            _inputs(batch.student, batch.photometric, student_spec, dtype),
-            _inputs(batch.teacher, batch.photometric, teacher_spec, dtype),
+            _inputs(batch.student, student_spec, dtype),
+            _inputs(batch.teacher, teacher_spec, dtype),
         )
 
     def to(self, device: torch.device | str, **options: Any) -> "CoupledBatch":
         """Move to `device`; the options are those of `Tensor.to`."""
-        photometric = self.photometric
         return CoupledBatch(
             self.student.to(device, **options),
             self.teacher.to(device, **options),
             self.images.to(device, **options),
-            None if photometric is None else photometric.to(device, **options),
         )
 
     def pin_memory(self) -> "CoupledBatch":
         """Copy to page-locked memory, for `DataLoader(pin_memory=True)`."""
-        photometric = self.photometric
         return CoupledBatch(
-            self.student.pin_memory(),
-            self.teacher.pin_memory(),
-            self.images.pin_memory(),
-            None if photometric is None else photometric.map(Tensor.pin_memory),
+            self.student.pin_memory(), self.teacher.pin_memory(), self.images.pin_memory()
         )
 
 
 def collate_coupled(samples: Sequence[CoupledSample]) -> CoupledBatch:
     """Stack the samples of one data set into a batch, for `DataLoader(collate_fn=...)`."""
-    parts = [sample.photometric for sample in samples if sample.photometric is not None]
     return CoupledBatch(
         default_collate([sample.student for sample in samples]),
         default_collate([sample.teacher for sample in samples]),
         default_collate([sample.image for sample in samples]),
-        Photometric.stack(parts) if parts else None,
     )
 
 
-def _inputs(
-    views: Tensor, photometric: Photometric | None, spec: InputSpec, dtype: torch.dtype
-) -> Tensor:
-    """Normalised `[B * K, 3, S, S]` from finished views or from crops with work left to do."""
-    rows = views.flatten(0, 1)  # [B * K, 3, S, S] or [B * K, 2, S, S, 3]
-    if photometric is not None:
-        rows = jitter_mix_batch(rows, photometric.map(lambda part: part.flatten(0, 1)))
-    elif rows.device.type == "cpu":
+def _inputs(views: Tensor, spec: InputSpec, dtype: torch.dtype) -> Tensor:
+    """Normalised `[B * K, 3, S, S]` from finished views."""
+    rows = views.flatten(0, 1)  # [B * K, 3, S, S]
+    if rows.device.type == "cpu":
         return _normalise_on_cpu(rows, spec).to(dtype)
     return normalise(rows, spec, dtype)
 

@@ -4,8 +4,8 @@ Per image, `K` draws of RandomResizedCrop, flip and ColorJitter, then mixup with
 that got the same draw; student and teacher see the result at their own sizes (RAML, arXiv
 2210.05463, section 3.3). The partner is cropped at the same place relative to its own size.
 
-On the CPU path a worker finishes the views. On the device path it only cuts and resizes both
-images, and `CoupledBatch.inputs` recolours and mixes them on the accelerator.
+On the CPU path a worker finishes the views. On the device path it only decodes both images, and
+`DeferredBatch.inputs` makes the views on the accelerator.
 """
 
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ram_cli.views.batch import CoupledSample
+from ram_cli.views.deferred import DeferredSample, deferred_sample
 from ram_cli.views.draw import Draws, draw_views, pixel_box, smallest_crop
 from ram_cli.views.loading import ImageLoader
-from ram_cli.views.photometric import Photometric
 from ram_cli.views.resize import crop_resize, padded
 from ram_cli.views.spec import ViewKey
 
@@ -30,7 +30,7 @@ Pixels = NDArray[np.uint8]
 _UNUSED: Pixels = np.zeros((0, 1, 4), np.uint8)
 
 
-class CoupledViews(Dataset[CoupledSample]):
+class CoupledViews(Dataset[CoupledSample | DeferredSample]):
     """Coupled views of an image set; an item is asked for by its `ViewKey`.
 
     Args:
@@ -40,7 +40,7 @@ class CoupledViews(Dataset[CoupledSample]):
         views: `K`.
         seed: Seed of the run.
         mixup_alpha: Both parameters of the Beta distribution of the mixup weight; 0 for no mixup.
-        on_device: Leave recolouring and mixing to `CoupledBatch.inputs`.
+        on_device: Leave everything but decoding to `DeferredBatch.inputs`.
         cache_bytes: Most bytes of decoded pixels to keep per worker, see `ImageLoader`.
     """
 
@@ -64,19 +64,20 @@ class CoupledViews(Dataset[CoupledSample]):
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __getitem__(self, key: ViewKey) -> CoupledSample:
+    def __getitem__(self, key: ViewKey) -> CoupledSample | DeferredSample:
         """The views of one item; raises UnreadableImageError."""
         anchor = self._loader.load(key.image)
         height, width = anchor.shape[:2]
         draws = draw_views(key, self.seed, self.views, height, width, mixup_alpha=self.mixup_alpha)
-        partner = self._loader.load(key.partner) if (draws.weights < 1).any() else anchor
-        make = device_crops if self.on_device else finished_views
-        student, teacher = make(draws, anchor, partner, self.sizes)
+        mixed = bool((draws.weights < 1).any())
+        partner = self._loader.load(key.partner) if mixed else None
+        if self.on_device:
+            return deferred_sample(key.image, draws, anchor, partner, self.sizes)
+        student, teacher = finished_views(
+            draws, anchor, anchor if partner is None else partner, self.sizes
+        )
         return CoupledSample(
-            torch.from_numpy(student),
-            torch.from_numpy(teacher),
-            torch.tensor(key.image),
-            Photometric.of(draws) if self.on_device else None,
+            torch.from_numpy(student), torch.from_numpy(teacher), torch.tensor(key.image)
         )
 
 
@@ -118,23 +119,6 @@ def finished_views(
                 view[k],
             )
     return views[0], views[1]
-
-
-def device_crops(
-    draws: Draws, anchor: Pixels, partner: Pixels, sizes: tuple[int, int]
-) -> tuple[Pixels, Pixels]:
-    """Cut and resize only: uint8 `[K, 2, Q, Q, 3]` and `[K, 2, R, R, 3]`, anchor then partner.
-
-    An image of weight 0 is left black. Arguments as in `finished_views`.
-    """
-    crops = tuple(np.zeros((len(draws.flips), 2, size, size, 3), np.uint8) for size in sizes)
-    for k in range(len(draws.flips)):
-        pairs = _cut(draws, k, anchor, partner, sizes)
-        for target, pair in zip(crops, pairs, strict=True):
-            for slot, pixels in enumerate(pair):
-                if pixels is not _UNUSED:
-                    target[k, slot] = pixels
-    return crops[0], crops[1]
 
 
 def _cut(

@@ -108,49 +108,12 @@ class TestFinishedViews:
         torch.testing.assert_close(small, large, atol=4, rtol=0)
 
 
-class TestDevicePath:
-    def test_agrees_with_finished_views_within_rounding(self, image_set):
-        finished = collate_coupled([views_of(image_set)[key] for key in KEYS])
-        deferred = collate_coupled([views_of(image_set, on_device=True)[key] for key in KEYS])
-        assert deferred.student.shape == (4, 6, 2, 24, 24, 3)
-        assert deferred.teacher.shape == (4, 6, 2, 40, 40, 3)
-        for ours, theirs, spec in zip(
-            deferred.inputs(STUDENT, TEACHER, "cpu"),
-            finished.inputs(STUDENT, TEACHER, "cpu"),
-            (STUDENT, TEACHER),
-            strict=True,
-        ):
-            levels = (ours - theirs).abs() * torch.tensor(spec.std)[:, None, None] * 255
-            assert levels.max() <= ROUNDING
-            assert ours.is_contiguous(memory_format=torch.channels_last)
-            assert ours.shape == theirs.shape
-
-    def test_parts_of_a_large_batch_are_put_together_in_order(self, image_set, monkeypatch):
-        batch = collate_coupled([views_of(image_set, on_device=True)[key] for key in KEYS])
-        whole = batch.inputs(STUDENT, TEACHER, "cpu")
-        monkeypatch.setattr("ram_cli.views.photometric._PAIRS_AT_ONCE", 5)
-        for ours, theirs in zip(batch.inputs(STUDENT, TEACHER, "cpu"), whole, strict=True):
-            torch.testing.assert_close(ours, theirs)
-
-    @pytest.mark.gpu
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-    def test_on_cuda(self, image_set):
-        batch = collate_coupled([views_of(image_set, on_device=True)[key] for key in KEYS])
-        on_cpu = batch.inputs(STUDENT, TEACHER, "cpu")
-        for ours, theirs in zip(
-            batch.pin_memory().inputs(STUDENT, TEACHER, "cuda"), on_cpu, strict=True
-        ):
-            assert ours.device.type == "cuda"
-            torch.testing.assert_close(ours.cpu(), theirs, atol=1e-4, rtol=1e-4)
-
-
 class TestBatch:
     def test_rows_are_image_major_and_each_side_has_its_own_normalisation(self, image_set):
         samples = [views_of(image_set)[key] for key in KEYS]
         batch = collate_coupled(samples)
         assert len(batch) == 4
         assert batch.images.tolist() == [0, 3, 8, 2]
-        assert batch.photometric is None
         student, teacher = batch.inputs(STUDENT, TEACHER, "cpu")
         assert student.shape == (24, 3, 24, 24)
         assert teacher.shape == (24, 3, 40, 40)
@@ -164,30 +127,24 @@ class TestBatch:
         assert student.is_contiguous(memory_format=torch.channels_last)
 
     def test_dtype(self, image_set):
-        for on_device in (False, True):
-            batch = collate_coupled([views_of(image_set, on_device=on_device)[KEYS[0]]])
-            student, teacher = batch.inputs(STUDENT, TEACHER, "cpu", torch.bfloat16)
-            assert student.dtype == teacher.dtype == torch.bfloat16
+        batch = collate_coupled([views_of(image_set)[KEYS[0]]])
+        student, teacher = batch.inputs(STUDENT, TEACHER, "cpu", torch.bfloat16)
+        assert student.dtype == teacher.dtype == torch.bfloat16
 
-    @pytest.mark.parametrize("on_device", [False, True])
-    def test_moves(self, image_set, monkeypatch, on_device):
+    def test_moves(self, image_set, monkeypatch):
         pinned = []
         monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t) or t.clone())
-        batch = collate_coupled([views_of(image_set, on_device=on_device)[KEYS[0]]])
+        batch = collate_coupled([views_of(image_set)[KEYS[0]]])
         copy = batch.pin_memory()
-        assert len(pinned) == (7 if on_device else 3)
+        assert len(pinned) == 3
         assert torch.equal(copy.teacher, batch.teacher)
         moved = batch.to("meta", non_blocking=True)
         assert moved.student.device.type == moved.images.device.type == "meta"
-        if on_device:
-            assert moved.photometric.factors.device.type == "meta"
-            assert moved.photometric.order.device.type == "cpu"
 
 
-@pytest.mark.parametrize("on_device", [False, True])
-def test_batches_do_not_depend_on_workers(image_set, on_device):
+def test_batches_do_not_depend_on_workers(image_set):
     plan = instance_plan(10, 3, seed=1, epoch=2)
-    views = views_of(image_set, on_device=on_device, views=2)
+    views = views_of(image_set, views=2)
     runs = [
         list(DataLoader(views, batch_sampler=plan, num_workers=n, collate_fn=collate_coupled))
         for n in (0, 1, 2)
@@ -198,8 +155,6 @@ def test_batches_do_not_depend_on_workers(image_set, on_device):
             assert torch.equal(ours.student, theirs.student)
             assert torch.equal(ours.teacher, theirs.teacher)
             assert torch.equal(ours.images, theirs.images)
-            if on_device:
-                assert torch.equal(ours.photometric.weights, theirs.photometric.weights)
 
 
 def test_resume_gives_the_rest_of_the_epoch(image_set):
