@@ -3,7 +3,6 @@
 Letters: N images, B images in a batch, D embedding dimension.
 """
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -143,6 +142,9 @@ def embed_sections(
             reporter=reporter,
         )
         width = model.channels if pooled else model.dimension
+        # cuDNN compiles kernels for every number of images; for the last batch that took seconds.
+        many = runtime.device.type == "cuda" and fit == "crop" and len(images) > batch_size
+        least = batch_size if many else None
         before = sum(map(len, batches[:done]))
         with reporter.task(description, len(images), done=before) as task:
             loaded = iter(loader)
@@ -154,9 +156,9 @@ def embed_sections(
                 for number, batch in enumerate(islice(loaded, len(own))):
                     for among, views in zip(batch.places, batch.views, strict=True):
                         vectors[places[batch.images[among]]] = embed_batch(
-                            model, views, spec, runtime=runtime, scales=scales, pooled=pooled,
-                            embed=embed,
-                        )  # fmt: skip
+                            model, views if least is None else filled(views, least), spec,
+                            runtime=runtime, scales=scales, pooled=pooled, embed=embed,
+                        )[: len(views)]  # fmt: skip
                     together = section[number * process_count() : (number + 1) * process_count()]
                     task.advance(sum(map(len, together)))
                 done += len(section)
@@ -165,6 +167,12 @@ def embed_sections(
                 yield rows, vectors, done
     finally:
         model.train(training)
+
+
+def filled(views: Tensor, count: int) -> Tensor:
+    """Repeat the last of the views `[B, ...]` until there are `count` of them."""
+    missing = max(0, count - len(views))
+    return torch.cat([views, views[-1:].expand(missing, *views.shape[1:])]) if missing else views
 
 
 def _check_finite(model: Embedder, vectors: Tensor) -> None:
@@ -242,7 +250,7 @@ def embed_batch(
     if embed is None:
         embed = model.pool if pooled else model
     # Not inference mode: a network may be trained on afterwards and must own plain tensors.
-    with torch.no_grad(), runtime.autocast(), _fast_convolutions(runtime):
+    with torch.no_grad(), runtime.autocast():
         inputs = normalise(views.to(runtime.device, non_blocking=True), spec)
         if tuple(scales) == SINGLE_SCALE:
             vectors: Tensor = embed(inputs)
@@ -257,10 +265,3 @@ def place(model: Embedder, runtime: Runtime) -> Embedder:
     model.to(device=runtime.device)
     model.to(memory_format=torch.channels_last)
     return model
-
-
-def _fast_convolutions(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
-    """Batches of one shape: let cuDNN pick its fastest kernels for it."""
-    if runtime.device.type != "cuda":
-        return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True)

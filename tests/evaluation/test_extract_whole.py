@@ -9,7 +9,7 @@ from ram_cli.datasets import ImageSet
 from ram_cli.engine import Runtime, resolve_runtime
 from ram_cli.engine.inference import OnnxNetwork
 from ram_cli.evaluation import embed_images
-from ram_cli.evaluation.extract import arithmetic
+from ram_cli.evaluation.extract import arithmetic, filled
 from ram_cli.models import build_embedder
 from ram_cli.views import decode_image, landmark_view, normalise
 
@@ -66,3 +66,10 @@ def test_several_scales_by_another_engine_give_the_vectors_of_torch(tmp_path, mo
         for images in (100, 10_000)
     )
     assert (few, many) == ("fp32", "fp32-onnxruntime")
+
+
+def test_a_short_batch_is_filled_with_its_last_view():
+    views = torch.arange(6).view(3, 2)
+    assert filled(views, 5).tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [4, 5]]
+    assert filled(views, 3) is views
+    assert filled(views, 2) is views

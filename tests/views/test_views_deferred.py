@@ -53,7 +53,12 @@ def interpreted(batch, folder: Path, at_once: int = 128):
     path = folder / "batch.pt"
     torch.save((batch, STUDENT, TEACHER), path)
     words = [sys.executable, "-c", INTERPRETED, str(path), str(at_once)]
-    subprocess.run(words, check=True, env={**os.environ, "TRITON_INTERPRET": "1"})
+    run = subprocess.run(
+        words, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True
+    )
+    if "only 0-dimensional arrays can be converted" in run.stderr:
+        pytest.skip("Triton's interpreter does not know this NumPy")  # 3.6 and NumPy 2.5
+    assert run.returncode == 0, run.stderr
     return torch.load(path)
 
 
