@@ -3,10 +3,11 @@
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ram_cli.errors import OutputError
@@ -33,8 +34,8 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            temporary.chmod(0o666 & ~_umask())
             yield temporary
+            _show(temporary, _umask())
             _fsync(temporary)
             temporary.replace(path)
             _fsync(path.parent)
@@ -61,10 +62,12 @@ def atomic_folder(path: Path | str, *, keep: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
         try:
-            temporary.chmod(0o777 & ~_umask())
             yield temporary
+            inside, mask = [temporary, *temporary.rglob("*")], _umask()
+            for one in inside:
+                _show(one, mask)
             with ThreadPoolExecutor(_FSYNC_THREADS) as pool:  # disks take many at once
-                list(pool.map(_fsync, [temporary, *temporary.rglob("*")]))
+                list(pool.map(_fsync, inside))
             _swap(temporary, path, keep=keep)
             _fsync(path.parent)
         finally:
@@ -151,6 +154,20 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _show(path: Path, mask: int) -> None:
+    """Let those see a file or folder who may see what a program usually writes.
+
+    Temporary ones, and the files that safetensors writes, are for their owner alone.
+    """
+    if path.is_symlink():
+        return
+    present = stat.S_IMODE(path.stat().st_mode)
+    wanted = present | ((0o777 if path.is_dir() else 0o666) & ~mask)
+    if wanted != present:
+        with suppress(PermissionError):  # a file system that keeps no such modes
+            path.chmod(wanted)
 
 
 def _umask() -> int:
