@@ -48,7 +48,8 @@ class Runtime:
         if self.device.type == "cuda":
             name = f"{name} ({torch.cuda.get_device_name(self.device)})"
         elif self.device.type == "cpu":
-            name = f"cpu ({torch.get_num_threads()} threads)"
+            threads = torch.get_num_threads()
+            name = f"cpu ({threads} thread{'s' if threads > 1 else ''})"
         if process_count() > 1:
             name = f"{process_count()} processes, the first on {name}"
         suffix = {"torch": "", "auto": ", long embedding by ONNX Runtime"}

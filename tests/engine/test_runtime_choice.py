@@ -18,3 +18,9 @@ def test_a_gpu_computes_in_half_precision(monkeypatch, has_bf16, precision):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16)
     assert resolve_runtime("cuda").precision == precision
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 thread"), (3, "3 threads")])
+def test_threads_are_counted(monkeypatch, count, words):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert resolve_runtime("cpu", "fp32", "torch").describe() == f"cpu ({words}), fp32"
