@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 TOKEN = "hf_secretsecretsecretsecretsecretsecret"
+LICENCES = ("apache-2.0", "mit", "cc-by-nc-4.0")
+"""A few of those that the Hub knows; it refuses cards with others."""
 LARGE = (".safetensors", ".onnx", ".png", ".jpg", ".bin", ".pth")
 
 
@@ -121,10 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.refuse(404, "EntryNotFound")
 
     def refuse(self, status: int, code: str = "", message: str = "") -> None:
-        headers = {"X-Error-Message": message or f"refused with {status}"}
-        self.send(
-            status, b'{"error": "refused"}', headers | ({"X-Error-Code": code} if code else {})
-        )
+        told = message or f"refused with {status}"
+        headers = {"X-Error-Message": told} | ({"X-Error-Code": code} if code else {})
+        self.send(status, json.dumps({"error": told}).encode(), headers)
 
     def json(self, content: Any, status: int = 200) -> None:
         self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
@@ -242,7 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
     def validate(self) -> None:
         card = json.loads(self.body)["content"]
         metadata = yaml.safe_load(card.split("---\n")[1])
-        self.json({"errors": [], "warnings": []} if isinstance(metadata, dict) else {}, 200)
+        licence = metadata.get("license", LICENCES[0])
+        if licence in LICENCES:
+            return self.json({"errors": [], "warnings": []})
+        message = f'"license" must be one of [{", ".join(LICENCES)}]'
+        return self.json({"errors": [{"message": message}], "warnings": []}, 400)
 
     def preupload(self, name: str, revision: str) -> None:
         if not self.known:

@@ -9,8 +9,9 @@ from huggingface_hub import EvalResult, ModelCardData, constants
 
 from ram_cli.evaluation.cost import QueryCost
 from ram_cli.evaluation.report import clean
+from ram_cli.export.graphs import Graphs
 from ram_cli.export.markdown import inline, table
-from ram_cli.export.results import PICTURE_FILE, Results
+from ram_cli.export.results import PICTURE_FILE, Results, row_metrics, row_name
 from ram_cli.models import EmbedderConfig
 
 CITATION = """@inproceedings{suma2023large,
@@ -74,6 +75,7 @@ class CardFacts:
         licence: As its author states it; empty for none.
         teacher: The teacher that it is aligned with, where a reader can have it.
         student: The student that it is exported with.
+        graphs: Graphs for ONNX Runtime that lie beside the card.
     """
 
     name: str
@@ -87,6 +89,7 @@ class CardFacts:
     licence: str = ""
     teacher: Reference | None = None
     student: Reference | None = None
+    graphs: Graphs | None = None
 
 
 def card(facts: CardFacts) -> str:
@@ -97,6 +100,7 @@ def card(facts: CardFacts) -> str:
         _parts(facts),
         _use(facts),
         _results(facts),
+        facts.graphs.section() if facts.graphs else "",
         _training(facts),
         _licence(facts),
         f"## Citation\n\nMade with ram, which implements:\n\n```bibtex\n{CITATION}\n```",
@@ -126,39 +130,18 @@ def _evaluations(facts: CardFacts) -> list[EvalResult]:
             dataset_type=clean(str(row.get("dataset"))),
             dataset_name=clean(str(row.get("dataset"))),
             metric_type=kind,
-            metric_name=clean(", ".join([name, *_test_name(row)])),
+            metric_name=clean(", ".join([name, *row_name(row)])),
             metric_value=round(value, 2),
         )
         for row in facts.results.rows
         if _is_its_own(row, facts)
-        for kind, name, value in _metrics(row)
+        for kind, name, value in row_metrics(row)
     ]
 
 
 def _is_its_own(row: Mapping[str, Any], facts: CardFacts) -> bool:
     """Whether a row has this model's queries; those of a teacher are shown beside a student's."""
     return not facts.record.get("teacher") or row.get("query") == "student"
-
-
-def _metrics(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """Key, name for people and value, in percent: mAP, then mP@k of landmarks, else R@k."""
-    prefix, short = ("precision_at_", "mP") if row.get("protocol") else ("recall_at_", "R")
-    named = [("map", "mAP")]
-    named += [(key, f"{short}@{key[len(prefix) :]}") for key in row if key.startswith(prefix)]
-    return [
-        (key, name, float(row[key]))
-        for key, name in named
-        if isinstance(row.get(key), int | float) and re.fullmatch(r"\w+", key)
-    ]
-
-
-def _test_name(row: Mapping[str, Any]) -> list[str]:
-    """Networks, protocol, whitening and scales of a test, as far as they differ from the usual."""
-    scales = row.get("scales") or [1.0]
-    several = isinstance(scales, list) and scales != [1.0]
-    told = [row.get("label"), row.get("protocol"), row.get("whitening")]
-    told.append(f"{len(scales)} scales" if several else "")
-    return [str(part) for part in told if part]
 
 
 def _what_it_is(facts: CardFacts) -> str:
@@ -238,14 +221,14 @@ def _results(facts: CardFacts) -> str:
 
 
 def _results_table(rows: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for _, name, _ in _metrics(row)))
+    names = list(dict.fromkeys(name for row in rows for _, name, _ in row_metrics(row)))
     body = []
     for row in rows:
-        values = {name: f"{value:.1f}" for _, name, value in _metrics(row)}
+        values = {name: f"{value:.1f}" for _, name, value in row_metrics(row)}
         numbers = [values.get(name, "–") for name in names]
         gmac = row.get("query_gmac")
         numbers.append(f"{gmac:.3f}" if isinstance(gmac, int | float) else "–")
-        body.append([inline(row.get("dataset")), inline(", ".join(_test_name(row))), *numbers])
+        body.append([inline(row.get("dataset")), inline(", ".join(row_name(row))), *numbers])
     columns = ["dataset", "query → gallery", *names, "GMAC per query"]
     return table(columns, body, numeric=len(names) + 1)
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.errors import ConfigError, OutputError, RamError
-from ram_cli.export.results import PICTURE_FILE, RESULTS_FILE
+from ram_cli.export.results import PICTURE_FILE
 from ram_cli.models import MODEL_FILES
-from ram_cli.models.hub import causes, network_errors, refusal
+from ram_cli.models.hub import OFFLINE, causes, network_errors, refusal
 
 _LOGIN = "Run hf auth login, or set HF_TOKEN to a token that may write"
-_OURS = re.compile(r"[\w.-]+\.onnx")
+_OURS = re.compile(r"model(\.int8)?\.onnx(\.data)?")
+_BAD_CARD = "Invalid metadata in README.md."
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Push:
     repository: str
     branch: str = ""
     private: bool = False
+
+    @property
+    def name(self) -> str:
+        """What loads the model from there."""
+        return f"{self.repository}@{self.branch}" if self.branch else self.repository
 
     def files(self) -> list[tuple[str, int]]:
         """Name and size in bytes of every file that is sent."""
@@ -130,7 +137,7 @@ def _operations(push: Push, present: Sequence[str]) -> list[Any]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     sent = [name for name, _ in push.files()]
-    known = {*MODEL_FILES, RESULTS_FILE, PICTURE_FILE}
+    known = {*MODEL_FILES, PICTURE_FILE}
     stale = [
         name for name in present if name not in sent and (name in known or _OURS.fullmatch(name))
     ]
@@ -187,8 +194,17 @@ def _why(push: Push, error: Exception) -> str:
             f"the Hub shows no {push.repository} to the account of this token ({status}). {_LOGIN} "
             f"there.{kept}"
         )
+    if str(error).startswith(_BAD_CARD):
+        reason = " ".join(str(error).removeprefix(_BAD_CARD).replace("- ", " ").split())
+        shown = f"{reason[:_LONGEST_REASON]}…" if len(reason) > _LONGEST_REASON else reason
+        return (
+            f"the Hub does not take the card of {push.repository}: {shown.rstrip('.')}. Most often "
+            f"it knows no such --licence: export again with another one, or without.{kept}"
+        )
     if known := refusal(push.repository, error):
         return f"{known}{kept}"
+    if constants.HF_HUB_OFFLINE:
+        return f"{push.repository} was not published: {OFFLINE}. Unset that.{kept}"
     return (
         f"{push.repository} was not published: {constants.ENDPOINT} does not answer, or broke off."
         f"{kept} Run again, with --force if the folder is there, to send what is missing."

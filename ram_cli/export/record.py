@@ -24,10 +24,22 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_only(value: Any) -> Any:
-    """The last parts of what is a folder or file here; anything else as it is."""
+    """The last parts of what is a folder or file here, or was one; anything else as it is."""
     if isinstance(value, list):
         return [_name_only(item) for item in value]
-    if not isinstance(value, str) or not Path(value).expanduser().exists():
+    if isinstance(value, dict):
+        return {key: _name_only(item) for key, item in value.items()}
+    if not isinstance(value, str) or not _is_place(value):
         return value
     path = Path(value)
     return "/".join(path.parts[-2:]) if path.name in {"best", "final"} else path.name
+
+
+def _is_place(value: str) -> bool:
+    """Whether a text names a folder or file of this machine, be it there or gone by now."""
+    if value.startswith(("~", "./", "../")) or Path(value).is_absolute():
+        return True
+    try:
+        return bool(value) and Path(value).exists()
+    except OSError:  # no file has such a name, for instance one that is too long
+        return False

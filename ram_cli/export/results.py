@@ -1,6 +1,7 @@
 """Results kept in a model folder: rows of tests of exactly this model, and a picture of them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 
 from ram_cli.errors import CheckpointError
 from ram_cli.files import write_text
+from ram_cli.models import RESULTS_FILE
 
-RESULTS_FILE, PICTURE_FILE = "results.json", "retrievals.png"
+PICTURE_FILE = "retrievals.png"
 FORMAT = "ram-results"
 
 _SAME_TEST = ("dataset", "label", "protocol", "whitening", "scales")
@@ -83,6 +85,27 @@ def read_results(folder: Path, model: str) -> Results:
     if content.get("model") != model:
         return Results(model)
     return Results(model, rows, credits)
+
+
+def row_metrics(row: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Key, name for people and value, in percent: mAP, then mP@k of landmarks, else R@k."""
+    prefix, short = ("precision_at_", "mP") if row.get("protocol") else ("recall_at_", "R")
+    named = [("map", "mAP")]
+    named += [(key, f"{short}@{key[len(prefix) :]}") for key in row if key.startswith(prefix)]
+    return [
+        (key, name, float(row[key]))
+        for key, name in named
+        if isinstance(row.get(key), int | float) and re.fullmatch(r"\w+", key)
+    ]
+
+
+def row_name(row: Mapping[str, Any]) -> list[str]:
+    """Networks, protocol, whitening and scales of a test, as far as they differ from the usual."""
+    scales = row.get("scales") or [1.0]
+    several = isinstance(scales, list) and scales != [1.0]
+    told = [row.get("label"), row.get("protocol"), row.get("whitening")]
+    told.append(f"{len(scales)} scales" if several else "")
+    return [str(part) for part in told if part]
 
 
 def _are(values: Any, kind: type) -> bool:

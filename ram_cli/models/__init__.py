@@ -7,6 +7,7 @@ from ram_cli.models.config import EmbedderConfig
 from ram_cli.models.embedder import Embedder
 from ram_cli.models.folder import (
     CARD_FILE,
+    RESULTS_FILE,
     is_model_folder,
     model_hash,
     read_provenance,
@@ -31,6 +32,7 @@ __all__ = [
     "GALLERY_WHITENING_FILE",
     "MODEL_FILES",
     "POOLINGS",
+    "RESULTS_FILE",
     "WHITENING_FILE",
     "ZOO",
     "Backbone",

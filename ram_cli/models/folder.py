@@ -22,10 +22,12 @@ from ram_cli.version import __version__
 from ram_cli.views.whole import Fit
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+RESULTS_FILE = "results.json"
 FORMAT = "ram-embedder"
 FORMAT_VERSION = 1
 
 _TOLD = ("settings", "dataset")
+_OBJECTS = ("dataset", "metrics", "settings", "teacher")
 _OF_INPUT = frozenset({"input_size", "fit"})
 
 
@@ -114,6 +116,11 @@ def read_provenance(folder: Path | str) -> dict[str, Any]:
     provenance = _read_config(Path(folder)).get("provenance", {})
     if not isinstance(provenance, dict):
         raise CheckpointError(f"{Path(folder, CONFIG_FILE)}: provenance is no JSON object.")
+    for name in _OBJECTS:
+        if not isinstance(provenance.get(name, {}), dict):
+            raise CheckpointError(
+                f"{Path(folder, CONFIG_FILE)}: {name} of the provenance is no JSON object."
+            )
     return provenance
 
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ram_cli.errors import CheckpointError, ModelError
-from ram_cli.models.folder import CONFIG_FILE, WEIGHTS_FILE
+from ram_cli.errors import CheckpointError, ModelError, on_one_line
+from ram_cli.models.folder import CONFIG_FILE, RESULTS_FILE, WEIGHTS_FILE
 from ram_cli.models.pretrained import reachable
 
 MODEL_FILES = (
@@ -18,13 +18,16 @@ MODEL_FILES = (
     WEIGHTS_FILE,
     "whitening.safetensors",
     "gallery-whitening.safetensors",
+    RESULTS_FILE,
 )
-"""What a model is loaded from; nothing else of a repository is ever fetched."""
+"""What a model is loaded from, and its results; nothing else of a repository is ever fetched."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 2**20
+_LONGEST_REASON = 200
+OFFLINE = "HF_HUB_OFFLINE forbids to ask the Hub"
 _LOGIN = "Run hf auth login, or set HF_TOKEN to a token of an account that may see it"
 
 
@@ -116,18 +119,31 @@ def refusal(repository: str, error: BaseException) -> str | None:
             case 401 if "Invalid" in str(cause):
                 return f"the Hub does not accept the token that is set here (401). {_LOGIN}."
             case 403:
-                return f"the Hub forbids this for {repository} (403). {_LOGIN} and may change it."
+                return (
+                    f"the Hub forbids this for {repository} (403{_own_words(cause)}). {_LOGIN} and "
+                    "may change it."
+                )
             case 429:
                 return f"the Hub asks to wait: too many requests for {repository} (429). Try later."
             case _ if status >= 500:
                 return f"the Hub fails with status {status} for {repository}. Try again later."
             case _ if not isinstance(cause, errors.RepositoryNotFoundError):
-                return f"the Hub refuses {repository} with status {status}."
+                return f"the Hub refuses {repository} with status {status}{_own_words(cause)}."
     return None
 
 
+def _own_words(error: BaseException) -> str:
+    """What the Hub itself says, behind a colon; nothing where that is long, or may be a secret.
+
+    Stores of files answer with pages of markup that hold signed addresses.
+    """
+    told = " ".join(str(getattr(error, "server_message", None) or "").split())
+    plain = len(told) <= _LONGEST_REASON and not re.search(r"[<>]|https?:|hf_", told)
+    return f": {on_one_line(told).rstrip('.')}" if told and plain else ""
+
+
 def _why(name: str, error: Exception) -> str:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     repository, _, revision = name.partition("@")
     if isinstance(error, errors.RevisionNotFoundError):
@@ -145,10 +161,10 @@ def _why(name: str, error: Exception) -> str:
         return known
     if any("Consistency check" in str(cause) for cause in causes(error)):
         return f"{repository} did not arrive whole from the Hub. Run again to fetch the rest."
-    return (
-        f"there is no folder {name} here, it is not in the cache, and the Hub does not answer. "
-        "Check the name, or the connection."
-    )
+    absent = f"there is no folder {name} here, it is not in the cache"
+    if constants.HF_HUB_OFFLINE:
+        return f"{absent}, and {OFFLINE}. Check the name, or unset that."
+    return f"{absent}, and {constants.ENDPOINT} does not answer. Check the name, or the connection."
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ram_cli.errors import ConfigError
+from ram_cli.errors import ConfigError, ModelError
 from ram_cli.models import Embedder, is_model_folder, model_hash, read_provenance
+from ram_cli.models.off_the_shelf import off_the_shelf
+from ram_cli.models.zoo import find_in_zoo
 from ram_cli.recipes.common import model_folder
 
 BESIDE = "teacher"
@@ -34,13 +36,31 @@ def find_teacher(student: str) -> str:
     beside = Path(student).parent / BESIDE
     if is_model_folder(beside) and model_hash(beside) == record.get("hash"):
         return str(beside)
-    folder = model_folder(found)
+    folder = _folder_of(str(found), student, beside)
     if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
         raise ConfigError(
             f"teacher: {found} is no longer the model that {student} was distilled from. "
             "Name that one with --teacher."
         )
     return str(found)
+
+
+def _folder_of(teacher: str, student: str, beside: Path) -> str:
+    """What a recorded name means here, see `model_folder`.
+
+    Raises:
+        ConfigError: It means nothing here.
+    """
+    try:
+        folder = model_folder(teacher)
+        if not Path(folder).expanduser().exists() and not find_in_zoo(teacher):
+            off_the_shelf(teacher)
+    except ModelError as error:
+        raise ConfigError(
+            f"teacher: {student} is aligned with {teacher}, which cannot be had from here. Bring "
+            f"its folder to {beside}, or test with --teacher NAME. ({error})"
+        ) from error
+    return folder
 
 
 def size_at_distillation(student: str | Path, teacher: Embedder) -> int | None:

@@ -76,11 +76,13 @@ class Pushed:
         repository: `owner/name`.
         files: Names and sizes in bytes.
         commit: Its address; None where nothing was sent.
+        name: What loads it from there.
     """
 
     repository: str
     files: list[tuple[str, int]]
     commit: str | None
+    name: str
 
     def to_json(self) -> dict[str, Any]:
         """The folder as a JSON object."""
@@ -124,11 +126,15 @@ class ExportResult:
                     f"{one.difference:.1e} at most"
                 )
                 lines += [] if one.onnx is None else one.onnx.notes()
-        use = f"use it: --student {self.model.folder}"
-        if self.teacher is not None:
-            use += " --asym, which finds the teacher beside it"
         lines += [f"published: {one.commit}" for one in self.pushed if one.commit]
-        return [*lines, f"{use}, or ram_cli.load_model({str(self.model.folder)!r})"]
+        sent = self.pushed[-1] if self.pushed and self.pushed[-1].commit else None  # student last
+        name = sent.name if sent else str(self.model.folder)
+        use = f"use it: --student {name}"
+        if self.teacher is not None:
+            use += " --asym, which finds " + (
+                "its teacher there" if sent else "the teacher beside it"
+            )
+        return [*lines, f"{use}, or ram_cli.load_model({name!r})"]
 
 
 def run_export(settings: ExportSettings, reporter: Reporter = SILENT) -> ExportResult:
@@ -163,10 +169,11 @@ def _pushes(settings: ExportSettings) -> list[Push]:
 def _push(push: Push, settings: ExportSettings, reporter: Reporter) -> Pushed:
     files = push.files()
     if settings.dry_run:
-        return Pushed(push.repository, files, None)
+        return Pushed(push.repository, files, None, push.name)
     total = sum(size for _, size in files)
     reporter.note(f"sending {len(files)} files, {total / 1e6:.1f} MB, to {push.repository}")
-    return Pushed(push.repository, files, push_folder(push, f"Model of ram {__version__}"))
+    commit = push_folder(push, f"Model of ram {__version__}")
+    return Pushed(push.repository, files, commit, push.name)
 
 
 def _check_target(source: str, target: Path, *, force: bool) -> None:
@@ -214,8 +221,9 @@ def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Report
             "Try another disk."
         )
     runtime = resolve_runtime(settings.device, "fp32")
-    text_of_card(part, written, runtime, folder)
     onnx = write_graphs(folder, part.model, part.source, settings, reporter)
+    graphs = None if onnx is None else onnx.on_card(part.model)
+    text_of_card(part, written, runtime, folder, graphs)
     return Exported(
         part.source,
         target,

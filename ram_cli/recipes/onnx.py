@@ -16,6 +16,7 @@ from ram_cli.datasets import Dataset, ImageSet, load_dataset
 from ram_cli.engine import resolve_runtime
 from ram_cli.errors import ConfigError, RamError
 from ram_cli.evaluation import embed_images, label_metrics
+from ram_cli.export import Graphs
 from ram_cli.export.onnx import OnnxFile, check_onnx, require_onnx, side_to_check, write_onnx
 from ram_cli.export.onnx_int8 import CALIBRATION_IMAGES, write_int8
 from ram_cli.export.onnx_session import Engine
@@ -49,13 +50,16 @@ class Int8Loss:
     sym: tuple[float, float]
     asym: tuple[float, float] | None
 
+    def searches(self) -> tuple[tuple[str, float, float], ...]:
+        """Name of each search, and its mAP before and after."""
+        known = (("symmetric", self.sym), ("asymmetric", self.asym))
+        return tuple((name, *pair) for name, pair in known if pair is not None)
+
     def line(self) -> str:
         """The loss in words."""
         parts = [
             f"{name} mAP {before:.1f} → {after:.1f} ({after - before:+.1f})"
-            for name, pair in (("symmetric", self.sym), ("asymmetric", self.asym))
-            if pair is not None
-            for before, after in [pair]
+            for name, before, after in self.searches()
         ]
         return f"int8 on {self.images}: {', '.join(parts)}"
 
@@ -84,6 +88,21 @@ class OnnxReport:
             "difference": graph.difference,
             "int8": None if self.loss is None else asdict(self.loss),
         }
+
+    def on_card(self, model: Embedder) -> Graphs:
+        """What the card of the model says of them."""
+        graph, loss = self.graph, self.loss
+        return Graphs(
+            files=graph.files,
+            pixels=graph.input == "uint8",
+            size=model.spec.size,
+            any_size=graph.any_size,
+            dimension=model.dimension,
+            difference=graph.difference,
+            int8_files=self.int8.files if self.int8 else (),
+            measured_on=loss.images if loss else "",
+            losses=loss.searches() if loss else (),
+        )
 
     def notes(self) -> list[str]:
         """What each file is."""

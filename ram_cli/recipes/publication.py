@@ -12,6 +12,7 @@ from ram_cli.evaluation.cost import machine_name, query_cost
 from ram_cli.export import (
     PICTURE_FILE,
     CardFacts,
+    Graphs,
     Reference,
     Results,
     card,
@@ -116,7 +117,9 @@ def keep_results_of(part: Part, folder: Path) -> None:
         shutil.copyfile(part.picture, folder / PICTURE_FILE)
 
 
-def text_of_card(part: Part, model: Embedder, runtime: Runtime, folder: Path) -> None:
+def text_of_card(
+    part: Part, model: Embedder, runtime: Runtime, folder: Path, graphs: Graphs | None
+) -> None:
     """Write the card of a model, with the cost of a query measured now."""
     facts = CardFacts(
         name=part.name,
@@ -130,6 +133,7 @@ def text_of_card(part: Part, model: Embedder, runtime: Runtime, folder: Path) ->
         licence=part.licence,
         teacher=part.teacher,
         student=part.student,
+        graphs=graphs,
     )
     write_text(folder / CARD_FILE, card(facts))
 

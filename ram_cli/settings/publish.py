@@ -9,7 +9,7 @@ from ram_cli.settings.fields import Device, Flag
 
 
 def _licence(value: str) -> str:
-    if value and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
+    if value and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", value):
         raise ValueError("is no licence identifier in lower case, such as apache-2.0")
     return value
 

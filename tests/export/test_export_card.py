@@ -11,7 +11,15 @@ from huggingface_hub import ModelCard
 
 from ram_cli.errors import CheckpointError
 from ram_cli.evaluation.cost import QueryCost
-from ram_cli.export import CardFacts, Reference, Results, card, read_results, save_results
+from ram_cli.export import (
+    CardFacts,
+    Graphs,
+    Reference,
+    Results,
+    card,
+    read_results,
+    save_results,
+)
 from ram_cli.export.markdown import inline
 from ram_cli.models import EmbedderConfig
 
@@ -168,3 +176,24 @@ def test_damaged_results_are_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(known))
     with pytest.raises(CheckpointError, match="rows"):
         read_results(tmp_path, "h")
+
+
+def test_graphs_are_described() -> None:
+    graph = Graphs(("model.onnx",), False, 32, True, 8, 3.7e-07)
+    _, body = parsed(card(facts(graphs=graph)))
+    for part in (
+        "## ONNX\n\n`model.onnx`:", "float32 `[B, 3, H, W]`", "float32 `[B, 8]`",
+        "made for 32 × 32", "by 3.7e-07 at most",
+    ):  # fmt: skip
+        assert part in body, part
+    assert "int8" not in body
+    files, small = ("model.onnx", "model.onnx.data"), ("model.int8.onnx",)
+    losses = (("symmetric", 57.31, 56.9), ("asymmetric", 58.9, 58.55))
+    graph = Graphs(files, True, 32, False, 8, 1e-6, small, "800 images of a|b", losses)
+    _, body = parsed(card(facts(graphs=graph)))
+    for part in (
+        "`model.onnx` and `model.onnx.data`:", "uint8 `[B, 32, 32, 3]`", "`model.int8.onnx`:",
+        "| mAP on 800 images of a\\|b | float | int8 |", "| symmetric | 57.3 | 56.9 |",
+    ):  # fmt: skip
+        assert part in body, part
+    assert "made for" not in body

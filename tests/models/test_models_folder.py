@@ -241,3 +241,12 @@ def test_folders_come_before_other_names(
     save_model(embedder, "resnet18", provenance={})
     assert load_model("resnet18").config == embedder.config
     assert np.isfinite(load_model("resnet18").scale_power)
+
+
+@pytest.mark.parametrize("part", ["dataset", "metrics", "settings", "teacher"])
+@pytest.mark.parametrize("value", [None, [1], "x"])
+def test_a_record_of_another_shape_is_told(folder: Path, part: str, value: object) -> None:
+    edit_config(folder, provenance={part: value})
+    with pytest.raises(CheckpointError, match=rf"config\.json: {part} of the provenance"):
+        read_provenance(folder)
+    assert load_folder(folder).dimension == 16

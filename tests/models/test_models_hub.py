@@ -41,7 +41,8 @@ def failing(name: str = NAME, kind: type[ModelError] = ModelError) -> str:
 
 def test_a_model_comes_whole_and_nothing_else_with_it(hub: Hub, files: dict[str, bytes]) -> None:
     strangers = dict.fromkeys(("pytorch_model.bin", "modeling.py", "a/config.json"), b"x")
-    commit = hub.put(NAME, files | strangers | {"whitening.safetensors": b"w"})
+    own = {"whitening.safetensors": b"w", "results.json": b"{}"}
+    commit = hub.put(NAME, files | strangers | own)
     views = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(load_model(NAME)(views), weights()(views))
     folder = fetch_from_hub(NAME)
@@ -49,7 +50,7 @@ def test_a_model_comes_whole_and_nothing_else_with_it(hub: Hub, files: dict[str,
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
         "model.safetensors",
-        "whitening.safetensors",
+        *own,
     }
     assert not [line for line in hub.requests for name in strangers if line.endswith(f"/{name}")]
 
@@ -85,6 +86,7 @@ def test_what_is_cached_serves_without_the_hub(
     assert "does not answer" in failing("someone/else")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     load_model(f"{NAME}@{commit}")
+    assert "HF_HUB_OFFLINE" in failing("someone/else")
 
 
 def test_private_repositories_are_seen_with_a_token_only(

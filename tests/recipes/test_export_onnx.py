@@ -154,6 +154,10 @@ def test_int8_is_measured_in_the_gallery_of_the_teacher(call, teacher, images, t
     assert code == 0, err
     told = json.loads(out)
     assert told["teacher"]["onnx"]["int8"]["asym"] is None
+    before, after = told["onnx"]["int8"]["asym"]
+    card = (tmp_path / "pair" / "student" / "README.md").read_text()
+    assert f"| asymmetric | {before:.1f} | {after:.1f} |" in card
+    assert f"by {told['onnx']['difference']:.1e} at most" in card
     student, gallery = (ram_cli.load_model(tmp_path / "pair" / n) for n in ("student", "teacher"))
     test = load_dataset(str(images), tmp_path, verify=False).test
     views = centre_crops(test, 32, len(test))

@@ -91,6 +91,7 @@ def test_one_commit_that_gives_the_same_vectors_back(logged_in: Hub, publish, fo
 def test_a_pair_goes_to_two_names_and_is_found_again(logged_in: Hub, publish, call, folders):
     code, out, err = publish("--pair", "--private", "--json")
     assert code == 0, err
+    assert f"--student {NAME} --asym, which finds its teacher there" in err
     names = [one["repository"] for one in json.loads(out)["hub"]]
     assert names == [f"{NAME}-teacher", NAME]
     assert all(logged_in.repositories[name].private for name in names)
@@ -107,7 +108,9 @@ def test_a_pair_goes_to_two_names_and_is_found_again(logged_in: Hub, publish, ca
 
 
 def test_a_branch_leaves_the_main_one_alone(logged_in: Hub, publish):
-    assert publish("--revision", "v2")[0] == 0
+    code, _, err = publish("--revision", "v2")
+    assert code == 0
+    assert f"load_model('{NAME}@v2')" in err
     assert "model.safetensors" not in logged_in.files(NAME)
     assert "model.safetensors" in logged_in.files(NAME, "v2")
     assert load_model(f"{NAME}@v2").dimension == 8
@@ -115,11 +118,14 @@ def test_a_branch_leaves_the_main_one_alone(logged_in: Hub, publish):
 
 
 def test_files_of_an_older_model_go_and_others_stay(logged_in: Hub, publish):
-    old = {"whitening.safetensors": b"w", "results.json": b"r", "model.onnx": b"o", "LICENSE": b"l"}
+    old = dict.fromkeys(
+        ("whitening.safetensors", "results.json", "model.onnx", "model.int8.onnx.data",
+         "LICENSE", "detector.onnx"), b"x",
+    )  # fmt: skip
     logged_in.put(NAME, old)
     assert publish()[0] == 0
     assert logged_in.files(NAME).keys() == {
-        "README.md", "config.json", "model.safetensors", "LICENSE",
+        "README.md", "config.json", "model.safetensors", "LICENSE", "detector.onnx",
     }  # fmt: skip
 
 
@@ -214,3 +220,30 @@ def test_calls_that_cannot_be_meant(logged_in: Hub, call, folders, words: list[s
     refused(call("export", folders / "small", "--to", "out", *words))
     assert not Path("out").exists()
     assert logged_in.requests == []
+
+
+def test_a_card_that_the_hub_does_not_take(logged_in: Hub, publish):
+    line = refused(publish("--licence", "apache-2.1"))
+    assert '"license" must be one of [apache-2.0' in line
+    assert "--licence" in line
+    assert logged_in.files(NAME).keys() == {".gitattributes"}
+    assert publish("--licence", "apache-2.0", "--force")[0] == 0
+
+
+def test_offline_nothing_is_published(logged_in: Hub, publish, monkeypatch):
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    _http.close_session()  # a session keeps whether it may ask
+    assert "HF_HUB_OFFLINE" in refused(publish())
+    assert logged_in.requests == []
+    assert not Path("out").exists()
+
+
+def test_the_hub_is_quoted_where_it_says_why(logged_in: Hub, publish):
+    logged_in.faults = [Fault("repos/create", status=403, message="You have no seat in someone.")]
+    assert "(403: You have no seat in someone)" in refused(publish())
+    for secret in (f"token {TOKEN}", "<b>see https://x/y?X-Amz-Signature=sigsigsig</b>", "x" * 500):
+        logged_in.faults = [Fault("repos/create", status=403, message=secret)]
+        assert "(403)" in refused(publish("--force"))
