@@ -38,6 +38,7 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
 )
+_MOST_EMPTY_READS = 1000
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\\]|^[A-Za-z]:")
 
 
@@ -221,10 +222,15 @@ class _Counted:
         self._stream, self._sink = stream, sink
         # A header, the end of a file and the end of the archive take whole blocks.
         self._left = 2 * sink.limits.size + 4096 * min(sink.limits.files, 1 << 20)
+        self._empty = 0
 
     def read(self, size: int) -> bytes:
         """Read `size` bytes, fewer at the end."""
         content = self._stream.read(size)
+        # The library passes over a member block by block, to 2^62 bytes behind the end if told so.
+        self._empty = 0 if content else self._empty + 1
+        if self._empty > _MOST_EMPTY_READS:
+            raise EOFError("it ends in the middle of a file")
         self._left -= len(content)
         if self._left < 0:
             raise self._sink.refusal("far more than files")

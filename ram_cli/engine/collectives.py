@@ -12,7 +12,10 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
+from ram_cli.engine.meeting import name_of_start
 from ram_cli.processes import is_first, process_count, process_index
 
 Item = TypeVar("Item")
@@ -30,9 +33,18 @@ _ROWS = 1 << 25
 def start_processes(device: torch.device) -> None:
     """Let the processes of the job find each other, over NCCL on GPUs and gloo on CPUs."""
     if process_count() > 1 and not dist.is_initialized():
-        if device.type == "cuda":
+        on_gpu = device.type == "cuda"
+        if on_gpu:
             torch.cuda.set_device(device)
-        PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+        store, index, count = next(rendezvous("env://", timeout=PATIENCE))
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=PrefixStore(name_of_start(store, index, count), store),
+            rank=index,
+            world_size=count,
+            timeout=PATIENCE,
+        )
+        PartialState(cpu=not on_gpu)
 
 
 def leave_processes() -> None:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ram_cli.engine.checkpoint import random_states, read_state, write_state
 from ram_cli.engine.collectives import any_of, is_lost_process, joining, share, wait_for_all
-from ram_cli.engine.interrupt import StopRequest, leave_stopping_to_parent
+from ram_cli.engine.interrupt import StopRequest, batches_of, leave_stopping_to_parent
 from ram_cli.engine.log import RunLog, StepWindow
 from ram_cli.engine.objective import EpochState, Objective
 from ram_cli.engine.plan import EpochBatches, FitPlan
@@ -128,7 +128,7 @@ class Trainer:
         keys = self.objective.batches(epoch, self._epoch_state)
         self._sampler.batches = [share(batch) for batch in keys[start:]]
         counts = [self.objective.count(batch) for batch in keys]
-        batches = iter(self._loader)
+        batches = batches_of(self._loader)
         for first in range(start, len(keys), self.plan.accumulate):
             group = counts[first : first + self.plan.accumulate]
             sizes = [len(batch) for batch in keys[first : first + len(group)]]

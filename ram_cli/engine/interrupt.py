@@ -5,7 +5,15 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.utils.data import DataLoader
+
+_CAN_WAIT = hasattr(signal, "sigwaitinfo")
+"""Whether a thread can wait for a signal and learn who sent it, as on Linux."""
 
 
 class StopRequest:
@@ -43,6 +51,23 @@ class StopRequest:
         self.requested = True
 
 
+def batches_of(loader: "DataLoader[Any]") -> "Iterator[Any]":
+    """Go through a loader whose processes leave stopping to this one from their first moment.
+
+    Args:
+        loader: Its `worker_init_fn` is `leave_stopping_to_parent`.
+    """
+    if not _CAN_WAIT:
+        return iter(loader)
+    before = signal.pthread_sigmask(  # they inherit this
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM}
+    )
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_stopping_to_parent(worker: int) -> None:
     """Let a process that loads images outlive what is sent to a whole group of processes.
 
@@ -51,7 +76,7 @@ def leave_stopping_to_parent(worker: int) -> None:
     that started it asks for it, or is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
+    if _CAN_WAIT:
         # Blocked, so that only the thread takes it; a handler would not learn who sent it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_parent_says, daemon=True).start()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ram_cli.datasets import ImageSet
 from ram_cli.engine.collectives import merge_rows
 from ram_cli.engine.inference import Embed, chosen_engine, fast_inference
-from ram_cli.engine.interrupt import leave_stopping_to_parent
+from ram_cli.engine.interrupt import batches_of, leave_stopping_to_parent
 from ram_cli.engine.runtime import Runtime
 from ram_cli.engine.shaped import ShapedItem, collate_shaped
 from ram_cli.errors import ModelError
@@ -147,7 +147,7 @@ def embed_sections(
         least = batch_size if many else None
         before = sum(map(len, batches[:done]))
         with reporter.task(description, len(images), done=before) as task:
-            loaded = iter(loader)
+            loaded = batches_of(loader)
             for section, own in zip(sections, mine, strict=True):
                 rows = torch.tensor([index for batch in section for index in batch])
                 places = torch.empty(len(images), dtype=torch.int64)

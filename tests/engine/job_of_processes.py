@@ -3,7 +3,10 @@
 Call: `job_of_processes.py FOLDER RUNS NAME...`; the runs go to `RUNS/NAME`.
 """
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 METHODS = {
@@ -81,7 +84,9 @@ def compare_evaluations(folder: Path, target: Path) -> None:
     many, labels = random.normal(size=(6000, 8)).astype(np.float32), random.integers(0, 40, 6000)
     more = label_metrics(many, many, labels, labels, (1,), same_set=True)
     if is_first():
-        np.savez(target, vectors=vectors.numpy(), ap=found.ap, more=more.ap)
+        np.savez(
+            target.with_name("evaluation.npz"), vectors=vectors.numpy(), ap=found.ap, more=more.ap
+        )
 
 
 def search(folder: Path, target: Path) -> None:
@@ -116,21 +121,37 @@ def prepare(folder: Path, target: Path) -> None:
     target.with_name(f"prepared-{process_index()}").write_text(text)
 
 
+def meet(folder: Path, target: Path) -> None:
+    """Once all have met the second process dies, if it was not started again."""
+    from ram_cli.engine.collectives import gather
+    from ram_cli.processes import process_index
+
+    index, again = process_index(), started_again()
+    met = gather(index)
+    if index == 1 and not again:
+        os.kill(os.getpid(), signal.SIGKILL)
+    target.with_name(f"met-{index}").write_text(repr((again, met, gather(index))))
+
+
+def started_again() -> bool:
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 if __name__ == "__main__":
     import torch
 
     from ram_cli.engine.collectives import leave_processes, start_processes
+    from ram_cli.processes import process_index
 
     torch.set_num_threads(1)
+    if started_again() and process_index() == 1:
+        time.sleep(1)  # the first one would find what the dead had left
     start_processes(torch.device("cpu"))
     data, runs = Path(sys.argv[1]), Path(sys.argv[2])
+    others = {"evaluate": compare_evaluations, "search": search, "prepare": prepare, "meet": meet}
     for word in sys.argv[3:]:
-        if word == "evaluate":
-            compare_evaluations(data, runs / "evaluation.npz")
-        elif word == "search":
-            search(data, runs / word)
-        elif word == "prepare":
-            prepare(data, runs / word)
+        if word in others:
+            others[word](data, runs / word)
         else:
             train(word, data, runs / word)
     leave_processes()

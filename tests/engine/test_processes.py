@@ -116,9 +116,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def _start(folder: Path, runs: Path, *names: str, processes: int = 2) -> subprocess.Popen[str]:
+def _start(
+    folder: Path, runs: Path, *names: str, processes: int = 2, restarts: int = 0
+) -> subprocess.Popen[str]:
     runs.mkdir(parents=True, exist_ok=True)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher += ["--max-restarts", str(restarts)]
     return subprocess.Popen(
         [sys.executable, *(launcher if processes > 1 else []), str(JOB), folder, runs, *names],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -184,6 +187,14 @@ def test_a_job_whose_process_is_killed_ends_and_goes_on(folder, alone, tmp_path)
     assert not (run / "final").exists()
     _finish(_start(folder, tmp_path, "coupled", processes=1))
     _same_training(alone / "coupled", run)
+
+
+@pytest.mark.slow
+def test_processes_find_each_other_when_the_launcher_starts_them_again(tmp_path):
+    """It keeps the addresses that the processes before had told each other."""
+    _finish(_start(tmp_path, tmp_path, "meet", restarts=1))
+    for index in (0, 1):
+        assert (tmp_path / f"met-{index}").read_text() == repr((True, [0, 1], [0, 1]))
 
 
 @pytest.mark.slow

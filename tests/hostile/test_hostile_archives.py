@@ -130,6 +130,15 @@ def test_any_zip(folder, members, damage):
     check(folder, mutated(packed_zip(members), damage))
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_member_without_end_that_is_passed_over(folder, compress):
+    """Its name is none, so nothing is written of it; what follows would come after 2^62 bytes."""
+    member = tarfile.TarInfo("")
+    member.size = 1 << 62
+    check(folder, compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048)))
+    assert not list((folder / "out").iterdir())
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_bombs_stop_early(folder, compress):
     """Thirty megabytes of zeros in a few kilobytes, as content and as an endless header."""
