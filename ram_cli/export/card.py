@@ -9,10 +9,12 @@ from huggingface_hub import EvalResult, ModelCardData, constants
 
 from ram_cli.evaluation.cost import QueryCost
 from ram_cli.evaluation.report import clean
+from ram_cli.export.card_results import results_section
 from ram_cli.export.graphs import Graphs
 from ram_cli.export.markdown import inline, table
-from ram_cli.export.results import PICTURE_FILE, Results, row_metrics, row_name
+from ram_cli.export.results import Results, row_metrics, row_name
 from ram_cli.models import EmbedderConfig
+from ram_cli.version import __version__
 
 CITATION = """@inproceedings{suma2023large,
   title     = {Large-to-small Image Resolution Asymmetry in Deep Metric Learning},
@@ -21,6 +23,7 @@ CITATION = """@inproceedings{suma2023large,
   year      = {2023}
 }"""
 
+_TAGS_OF_STUDENTS = ("asymmetric-retrieval", "knowledge-distillation")
 _PLAIN = re.compile(r"[\w.][\w./@-]*")
 _SHOWN_ALWAYS = (
     "epochs", "images_per_epoch", "batch_size", "accumulate", "optimizer", "scheduler", "lr",
@@ -99,7 +102,7 @@ def card(facts: CardFacts) -> str:
         _what_it_is(facts),
         _parts(facts),
         _use(facts),
-        _results(facts),
+        results_section(facts.results, picture=facts.picture),
         facts.graphs.section() if facts.graphs else "",
         _training(facts),
         _licence(facts),
@@ -114,7 +117,11 @@ def _metadata(facts: CardFacts) -> ModelCardData:
     return ModelCardData(
         library_name="ram-cli",
         pipeline_tag="image-feature-extraction",
-        tags=["image-retrieval", "ram"],
+        tags=[
+            "image-retrieval",
+            *(_TAGS_OF_STUDENTS if facts.record.get("teacher") else ()),
+            "ram",
+        ],
         license=facts.licence or None,
         base_model=(facts.teacher and facts.teacher.base_model) or None,
         model_name=clean(facts.name) if evaluations else None,
@@ -151,8 +158,8 @@ def _what_it_is(facts: CardFacts) -> str:
         shown = facts.teacher.to_markdown() if facts.teacher else name
         return (
             f"A student for asymmetric image retrieval. It embeds queries in the space of its "
-            f"teacher, {shown}, at a fraction of the cost: its vectors are searched in a gallery "
-            f"that the teacher has embedded."
+            f"teacher, {shown}: its vectors are searched in a gallery that the teacher has "
+            f"embedded.{_saving(facts)}"
         )
     text = "An image embedder for retrieval"
     if facts.record.get("command") == "train" and isinstance(dataset, Mapping):
@@ -165,6 +172,18 @@ def _what_it_is(facts: CardFacts) -> str:
             "its student the queries"
         )
     return f"{text}."
+
+
+def _saving(facts: CardFacts) -> str:
+    """A sentence on the cost of a query beside the teacher's, where a test has told that."""
+    known = [
+        row.get("query_gmac")
+        for row in facts.results.rows
+        if row.get("query") == row.get("gallery") == "teacher"
+    ]
+    costs = [cost for cost in known if isinstance(cost, int | float)]
+    times = max(costs, default=0.0) / facts.cost.gmac if facts.cost.gmac else 0.0
+    return f" A query costs {times:.1f} times less than by the teacher." if times > 1.05 else ""
 
 
 def _parts(facts: CardFacts) -> str:
@@ -200,48 +219,11 @@ def _use(facts: CardFacts) -> str:
         )
         command = f"ram test --student {own} --dataset FOLDER"
     return (
-        f"## Use\n\n```python\nimport ram_cli\n\n{code}\n```\n\n"
+        "## Use\n\nWith the Python package `ram-cli` (these files are of version "
+        f"{__version__}):\n\n"
+        f"```python\nimport ram_cli\n\n{code}\n```\n\n"
         "Or measured on your images, a folder of class folders:\n\n"
         f"```bash\n{command}\n```"
-    )
-
-
-def _results(facts: CardFacts) -> str:
-    if not facts.results.rows:
-        return ""
-    parts = ["## Results"]
-    for landmarks in (False, True):
-        rows = [row for row in facts.results.rows if bool(row.get("protocol")) == landmarks]
-        if rows:
-            parts += [_results_table(rows), _protocol(rows, landmarks)]
-    if facts.picture:
-        parts.append(f"![Queries and what they found]({PICTURE_FILE})")
-        parts += [inline(credit, length=None) for credit in facts.results.credits]
-    return "\n\n".join(parts)
-
-
-def _results_table(rows: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for _, name, _ in row_metrics(row)))
-    body = []
-    for row in rows:
-        values = {name: f"{value:.1f}" for _, name, value in row_metrics(row)}
-        numbers = [values.get(name, "–") for name in names]
-        gmac = row.get("query_gmac")
-        numbers.append(f"{gmac:.3f}" if isinstance(gmac, int | float) else "–")
-        body.append([inline(row.get("dataset")), inline(", ".join(row_name(row))), *numbers])
-    columns = ["dataset", "query → gallery", *names, "GMAC per query"]
-    return table(columns, body, numeric=len(names) + 1)
-
-
-def _protocol(rows: list[dict[str, Any]], landmarks: bool) -> str:
-    counts = sorted({int(row["queries"]) for row in rows if isinstance(row.get("queries"), int)})
-    queries = f"{', '.join(f'{count:,}' for count in counts)} queries. " if counts else ""
-    if landmarks:
-        return f"{queries}Percent, by the protocol of each benchmark."
-    return (
-        f"{queries}Every image is searched for among all others, and those of its class are "
-        "right. mAP: area under the curve of precision over recall, by trapezoids; R@k: queries "
-        "with a right one among the first k. Percent."
     )
 
 
@@ -256,7 +238,7 @@ def _training(facts: CardFacts) -> str:
     rows += [
         [inline(name.replace("_", " ")), inline(settings[name])]
         for name in (*first, *_SHOWN_ALWAYS)
-        if settings.get(name) is not None
+        if settings.get(name) not in (None, "auto")
     ]
     metrics = record.get("metrics")
     if isinstance(metrics, Mapping):

@@ -111,7 +111,7 @@ def refusal(repository: str, error: BaseException) -> str | None:
     page = f"{constants.ENDPOINT}/{repository}"
     for cause in causes(error):
         if isinstance(cause, errors.GatedRepoError):
-            return f"{repository} is gated: ask for access at {page}, then: {_LOGIN}."
+            return f"{repository} is gated: ask for access at {page}, then {_login()}."
         status = getattr(getattr(cause, "response", None), "status_code", None)
         match status:
             case None:
@@ -130,6 +130,11 @@ def refusal(repository: str, error: BaseException) -> str | None:
             case _ if not isinstance(cause, errors.RepositoryNotFoundError):
                 return f"the Hub refuses {repository} with status {status}{_own_words(cause)}."
     return None
+
+
+def _login() -> str:
+    """The advice inside a sentence."""
+    return _LOGIN[0].lower() + _LOGIN[1:]
 
 
 def _own_words(error: BaseException) -> str:
@@ -155,7 +160,7 @@ def _why(name: str, error: Exception) -> str:
     ):
         return (
             f"there is no folder {name} here, and no model {repository} on the Hub that you may "
-            f"see. If it is private: {_LOGIN}."
+            f"see. If it is private, {_login()}."
         )
     if known := refusal(repository, error):
         return known

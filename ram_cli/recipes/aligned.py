@@ -34,8 +34,9 @@ def find_teacher(student: str) -> str:
     if found is None:
         raise ConfigError("teacher: an asymmetric test needs a gallery network: add --teacher.")
     beside = Path(student).parent / BESIDE
-    if is_model_folder(beside) and model_hash(beside) == record.get("hash"):
-        return str(beside)
+    for known in [str(beside), *_where_it_was_trained(student, str(found))]:
+        if is_model_folder(known) and model_hash(known) == record.get("hash"):
+            return known
     folder = _folder_of(str(found), student, beside)
     if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
         raise ConfigError(
@@ -43,6 +44,14 @@ def find_teacher(student: str) -> str:
             "Name that one with --teacher."
         )
     return str(found)
+
+
+def _where_it_was_trained(student: str, teacher: str) -> list[str]:
+    """Folders that a relative path may have meant, where commands now run in another folder."""
+    if Path(teacher).is_absolute() or Path(teacher).exists():
+        return []
+    above = Path(student).resolve().parents
+    return [model_folder(str(folder / teacher)) for folder in above if (folder / teacher).is_dir()]
 
 
 def _folder_of(teacher: str, student: str, beside: Path) -> str:
@@ -57,8 +66,8 @@ def _folder_of(teacher: str, student: str, beside: Path) -> str:
             off_the_shelf(teacher)
     except ModelError as error:
         raise ConfigError(
-            f"teacher: {student} is aligned with {teacher}, which cannot be had from here. Bring "
-            f"its folder to {beside}, or test with --teacher NAME. ({error})"
+            f"teacher: {student} is aligned with {teacher}, which cannot be had from here. Run "
+            f"where it is, or bring its folder to {beside}. ({error})"
         ) from error
     return folder
 

@@ -36,7 +36,7 @@ CONFIG = EmbedderConfig(
 ROW = {
     "dataset": "birds/test", "label": "student 32 → teacher 64", "query": "student",
     "gallery": "teacher", "map": 58.123, "recall_at_1": 71.4, "recall_at_8": 93.1,
-    "map_at_1": 12.0, "queries": 800, "query_gmac": 0.0561,
+    "map_at_1": 12.0, "queries": 800, "query_gmac": 0.0561, "query_size": 32, "gallery_size": 64,
 }  # fmt: skip
 LANDMARKS = {
     "dataset": "roxford5k", "label": "a", "query": "student",
@@ -46,7 +46,14 @@ LANDMARKS = {
 RECORD = {
     "command": "distill",
     "dataset": {"name": "birds"},
-    "settings": {"method": "coupled", "lambda_ts": 0.7, "lr": 1e-4, "negatives": 5, "comment": "c"},
+    "settings": {
+        "method": "coupled",
+        "lambda_ts": 0.7,
+        "lr": 1e-4,
+        "negatives": 5,
+        "comment": "c",
+        "precision": "auto",
+    },
     "metrics": {"mAP": 41.23, "score": 0.4},
     "teacher": {"name": "someone/t@" + 40 * "a"},
 }
@@ -70,7 +77,7 @@ def parsed(text: str) -> tuple[dict[str, Any], str]:
 
 
 def test_a_card_says_what_is_known() -> None:
-    ceiling = ROW | {"query": "teacher", "label": "ceiling", "map": 80.0}
+    ceiling = ROW | {"query": "teacher", "label": "ceiling", "map": 80.0, "query_gmac": 0.3366}
     results = Results("h", [ceiling, ROW, LANDMARKS], ["by A & B"])
     teacher = Reference.on_hub("someone/t@v1")
     text = card(facts(results=results, teacher=teacher, picture=True, licence="apache-2.0"))
@@ -95,10 +102,15 @@ def test_a_card_says_what_is_known() -> None:
         "| roxford5k | a, Hard, 2 scales | 50.0 | – |",
         "800 queries.", "1.23 M", "0.056 GMAC, 4.5 ms", "Some CPU, 2 threads", "mAP | 41.2",
         "lambda ts | 0.7", "(retrievals.png)", "by A &amp; B", "/someone/t/tree/v1)",
-        'load_model("someone/my-student")', "[1, 2]",
+        'load_model("someone/my-student")', "[1, 2]", "costs 6.0 times less than by the teacher",
+        "student 32 → teacher 64: the student embeds the queries at 32 pixels, the teacher the",
     ):  # fmt: skip
         assert part in body, part
     assert "negatives" not in body
+    assert "precision |" not in body
+    assert metadata["tags"] == [
+        "image-retrieval", "asymmetric-retrieval", "knowledge-distillation", "ram",
+    ]  # fmt: skip
     assert "validation score" not in body
     assert ModelCard(text).data.eval_results
 
@@ -106,11 +118,13 @@ def test_a_card_says_what_is_known() -> None:
 def test_nothing_is_claimed_that_is_not_known() -> None:
     metadata, body = parsed(card(facts(record={})))
     assert metadata.keys() == {"library_name", "pipeline_tag", "tags"}
+    assert metadata["tags"] == ["image-retrieval", "ram"]
     assert "None is stated." in body
     for heading in ("## Results", "## Training", "teacher"):
         assert heading not in body
     metadata, body = parsed(card(facts()))
     assert "base_model" not in metadata
+    assert "times less" not in body
     assert "someone/t@aaaa" in body
 
 

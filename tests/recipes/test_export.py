@@ -179,3 +179,17 @@ def test_a_copy_that_is_not_the_model_is_refused(student, call, monkeypatch):
     assert code == 1
     assert "differ" in err
     assert not list(Path().iterdir())
+
+
+def test_a_teacher_is_found_from_another_folder_too(student, call):
+    """A relative path was recorded where the training ran; commands may run anywhere."""
+    call("export", student, "--to", "place/runs/both", "--pair")
+    home = Path("place/runs")
+    (home / "both" / "student").rename(home / "small")
+    (home / "both" / "teacher").rename(home / "big")
+    content = json.loads((home / "small/config.json").read_text())
+    content["provenance"]["teacher"]["name"] = "runs/big"
+    (home / "small/config.json").write_text(json.dumps(content))
+    code, out, err = call("export", home / "small", "--to", "again", "--pair", "--json")
+    assert code == 0, err
+    assert json.loads(out)["teacher"]["source"] == str((home / "big").resolve())
