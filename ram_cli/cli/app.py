@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ram_cli.cli.examples import epilog
-from ram_cli.errors import ConfigError, Interrupted, TrainingError
+from ram_cli.errors import ConfigError, Interrupted, RamError, TrainingError
 from ram_cli.processes import is_first, may_be_started_again, process_count
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.version import __version__
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ram_cli.cli.console import Report
     from ram_cli.settings import CommandSettings
 
+WORKER_ENDED = (
+    "a process that decodes images cannot go on: it was killed, or the machine's memory, /dev/shm "
+    "or the disk is full. What was saved is kept: run again, a training with --resume; with "
+    "--workers 0 it needs no /dev/shm."
+)
 Body = Callable[[Any, Any], "Report"]
 """A command: settings and a reporter in, a report out."""
 
@@ -195,6 +200,8 @@ def _run(
             report = body(settings, reporter)
     except KeyboardInterrupt:
         raise Interrupted("stopped on request") from None
+    except EOFError as error:  # of a helper that was killed; typer would take it for Ctrl-D
+        raise RamError(WORKER_ENDED) from error
     if is_first():
         show(report, as_json=as_json, reporter=console)
     if process_count() > 1:

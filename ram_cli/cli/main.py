@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from ram_cli.cli.app import Body, build_app, wants_debug
+from ram_cli.cli.app import WORKER_ENDED, Body, build_app, wants_debug
 from ram_cli.errors import Interrupted, RamError
 from ram_cli.processes import is_first, process_count, process_index
 
@@ -127,13 +127,6 @@ OUT_OF_MEMORY = {
     "MemoryError": f"the machine is out of memory. {MEMORY_HINT}",
 }
 """Advice by the name of the exception: naming torch's own here would load torch."""
-WORKER_ENDED = (
-    "a process that decodes images cannot go on: it was killed, or the machine's memory, /dev/shm "
-    "or the disk is full. What was saved is kept: run again, a training with --resume; with "
-    "--workers 0 it needs no /dev/shm."
-)
-
-
 LOST_PROCESS = "a process of this job has ended, so the others cannot go on. Start the job again."
 PATIENCE_SECONDS = 3.0
 """How long a process that is not the first waits before it says what went wrong with it."""

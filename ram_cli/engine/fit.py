@@ -97,9 +97,7 @@ class Trainer:
             self._epoch_state = read_state(self.accelerator, folder)
         elif process_index():  # or dropout would drop the same of all their images
             torch.manual_seed(torch.initial_seed() + process_index())
-        log = RunLog(
-            self.run.path, self.accelerator, resume_step=self.position.step if found else None
-        )
+        log = RunLog(self.run.path, self.accelerator, resume_step=self.position.step)
         self._started = time.monotonic() - self.position.seconds
         try:
             with StopRequest() as stop, self._task() as task:
@@ -226,7 +224,7 @@ class Trainer:
         found = self.run.checkpoint()
         what = "stopped" if process_count() == 1 else "a process of this job has ended"
         if found is None:
-            return f"{what} before the first checkpoint. Start again in another --output."
+            return f"{what} before the first checkpoint; begin again with --resume {self.run.path}"
         return f"{what}; from step {found[1].step} on, go on with --resume {self.run.path}"
 
     def _save_checkpoint(self) -> None:

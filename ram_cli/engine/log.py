@@ -24,19 +24,16 @@ class RunLog:
     Args:
         folder: The run folder, which is the accelerator's project folder too.
         accelerator: Its trackers receive every number as `kind/name`.
-        resume_step: Last optimiser step to keep; None starts a new log.
+        resume_step: Last optimiser step to keep of what an earlier start has written; 0 keeps none.
     """
 
-    def __init__(
-        self, folder: Path, accelerator: Accelerator, *, resume_step: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, accelerator: Accelerator, *, resume_step: int) -> None:
         self.path = folder / "log.jsonl"
         self._accelerator = accelerator
-        if resume_step is not None and is_first():
+        if is_first():
             self._drop_after(resume_step)
-        purge = None if resume_step is None else resume_step + 1
         accelerator.init_trackers(
-            TRACKER_FOLDER, init_kwargs={"tensorboard": {"purge_step": purge}}
+            TRACKER_FOLDER, init_kwargs={"tensorboard": {"purge_step": resume_step + 1}}
         )
         self._file = self.path.open("a", encoding="utf-8") if is_first() else None
 

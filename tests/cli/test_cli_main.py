@@ -192,6 +192,7 @@ def test_bad_call(words, part, calls, capsys):
         (KeyboardInterrupt(), 130, "stopped"),
         (OSError(28, "No space left on device", "x.bin"), 1, "x.bin"),
         (MemoryError(), 1, "--batch-size"),
+        (EOFError(), 1, "error: a process that decodes images cannot go on"),
         (ValueError("odd"), 1, "--debug"),
     ],
 )

@@ -149,6 +149,10 @@ def test_a_job_that_the_launcher_starts_again_goes_on(call, images, monkeypatch)
         code, _, err = call(*words, "--output", "run")
         assert code == 0, err
         assert ("going on with run" in err) == told
+    log = Path("run/log.jsonl").read_text()
+    shutil.rmtree("run/checkpoints")  # as if it had ended before the first one
+    assert call(*words, "--output", "run")[0] == 0
+    assert len(Path("run/log.jsonl").read_text().splitlines()) == len(log.splitlines())
     code, _, err = call(*words, "--output", "run", "--lr", "0.5")
     assert code == 2
     assert "error: lr:" in err
