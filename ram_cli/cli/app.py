@@ -73,7 +73,9 @@ def build_app(commands: Mapping[str, Body], words: Sequence[str]) -> tuple[App, 
             function, accepted = _fitted(command, body, words[place + 1 :])
             arguments += accepted
         app.command(command, help=body.__doc__, epilog=epilog(command))(function)
-    return _without_types(typer.main.get_command(app)), arguments
+    group = typer.main.get_command(app)
+    _offer_whole_words(group)
+    return _without_types(group), arguments
 
 
 def _unknown(name: str, flags: Sequence[str], commands: Collection[str]) -> str:
@@ -105,6 +107,25 @@ def _without_types(group: Any) -> App:
             elif parameter.param_type_name == "argument":
                 parameter.display_type_rich = _no_type
     return cast("App", group)
+
+
+def _offer_whole_words(group: Any) -> None:
+    """Offer `--flag=value` where the shell takes that as one word; Typer would offer the value."""
+    from ram_cli.cli.shells import flag_before
+
+    if flag := flag_before(os.environ):
+        for parameter in (one for command in group.commands.values() for one in command.params):
+            parameter.shell_complete = _behind(flag, parameter.shell_complete)
+
+
+def _behind(flag: str, complete: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def completed(context: typer.Context, incomplete: str) -> list[Any]:
+        items = complete(context, incomplete)
+        for item in items:
+            item.value = f"{flag}{item.value}"
+        return items
+
+    return completed
 
 
 def _no_type(ctx: typer.Context) -> str:

@@ -1,5 +1,6 @@
 """Reads what a shell says about the line that a person is typing."""
 
+import re
 from collections.abc import Mapping, MutableMapping
 
 
@@ -14,6 +15,18 @@ def completed_words(environment: Mapping[str, str]) -> list[str]:
         return words[1 : int(environment.get("COMP_CWORD", len(words)))]
     typed = environment.get("_TYPER_COMPLETE_ARGS", "")  # every other shell
     return typed.split()[1:] if typed.endswith(" ") else typed.split()[1:-1]
+
+
+def flag_before(environment: Mapping[str, str]) -> str:
+    """Return the `--flag=` of the word that is being completed; empty where there is none.
+
+    Shells other than bash take `--flag=value` as one word, and completions of all of it only.
+
+    Args:
+        environment: Variables of the process, as the shell's completion script sets them.
+    """
+    last = re.search(r"\s(--[\w-]+=)\S*$", environment.get("_TYPER_COMPLETE_ARGS", ""))
+    return last[1] if last else ""
 
 
 def mend_words(environment: MutableMapping[str, str]) -> None:

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,32 @@ def test_a_value_behind_an_equals_sign(offered):
     assert offered("distill", "--pool", "=", "g") == ["gem", "gemmp"]
     assert "gem" in offered("distill", "--pool", "=")
     assert offered("distill", "--lr", "=", "1e-4", "--pool", "g") == ["gem", "gemmp"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("ram distill --pool=g", ["--pool=gem", "--pool=gemmp"]),
+        ("ram distill --lr=1e-4 --pool=gemm", ["--pool=gemmp"]),
+        ("ram compare --methods=csd,ss", ["--methods=csd,ssp"]),
+        ("ram distill --lr=1e-4 --pool gemm", ["gemmp"]),
+        ("ram distill --lr=1e-4 --lambda-t", ["--lambda-ts"]),
+    ],
+)
+def test_other_shells_take_a_flag_and_its_value_as_one_word(
+    shell: str, line: str, values: list[str], monkeypatch, capsys
+):
+    monkeypatch.setenv("_RAM_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)
+    monkeypatch.setenv("_TYPER_COMPLETE_WORD_TO_COMPLETE", line.split()[-1])
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    with pytest.raises(SystemExit):
+        main([])
+    told = capsys.readouterr().out
+    if shell == "zsh":
+        told = re.sub(r"^_arguments '\*: :\(\(|\)\)'$", "", told, flags=re.M)
+    assert [re.split(r'\t|:::|":"', row)[0].strip('"') for row in told.splitlines()] == values
 
 
 def test_lists_go_on_behind_a_comma(offered):
@@ -148,3 +175,20 @@ def test_a_real_bash_is_answered_without_torch(program):
         "gem gemmp",
         " ".join(get_args(DatasetName)) + " bin/",
     ]
+
+
+def test_a_real_fish_is_answered(program):
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("there is no fish")
+    lines = """
+        _RAM_COMPLETE=source_fish ram | source
+        for line in "ram dis" "ram distill --pool=g" "ram compare --methods csd,ss"
+            complete -C "$line" | string replace -r "\\t.*" "" | string join " "
+        end
+    """
+    done = subprocess.run(
+        [fish, "--no-config", "-c", lines], env=program, capture_output=True, text=True
+    )
+    assert not {"torch", "numpy"} & set(re.findall(r"\w+", done.stderr)), done.stderr
+    assert done.stdout.splitlines() == ["distill", "--pool=gem --pool=gemmp", "csd,ssp"]
