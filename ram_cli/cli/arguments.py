@@ -4,13 +4,23 @@ Published names become today's, a flag with nothing after it gets what that mean
 setting knows is taken out and remembered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ram_cli.settings import MOVED_FLAGS, CommandSettings, did_you_mean, flag_of, takes_many
+from ram_cli.settings import (
+    MOVED_FLAGS,
+    SETTINGS,
+    SHORT_FLAGS,
+    CommandSettings,
+    did_you_mean,
+    flag_of,
+    takes_many,
+)
 
 PLAIN_FLAGS = {"--json": "--json", "--debug": "--debug", "--help": "--help", "-h": "--help"}
 """Flags of every command that hold no setting, and the spelling that Typer knows."""
+
+_COMMANDS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +32,14 @@ class KnownFlag:
         takes_value: Whether a value follows.
         bare: What the flag means with nothing after it; empty where a value is needed.
         opposite: The flag that says the contrary, for a field that is on or off.
+        meaning: What the value is, for people.
     """
 
     canonical: str
     takes_value: bool
     bare: str = ""
     opposite: str = ""
+    meaning: str = ""
 
 
 @dataclass(slots=True)
@@ -53,7 +65,10 @@ def known_flags(settings: type[CommandSettings]) -> dict[str, KnownFlag]:
         canonical = f"--{name.replace('_', '-')}"
         spellings = (canonical, *(f"--{alias}" for alias in flag.aliases))
         if info.annotation is not bool:
-            known |= dict.fromkeys(spellings, KnownFlag(canonical, True, flag.bare))
+            meaning = info.description or ""
+            known |= dict.fromkeys(
+                spellings, KnownFlag(canonical, True, flag.bare, meaning=meaning)
+            )
             continue
         denied = f"--no-{canonical[2:]}"
         denials = (denied, *(f"--{alias}" for alias in flag.negatives))
@@ -93,12 +108,12 @@ def read_arguments(words: Sequence[str], settings: type[CommandSettings]) -> Arg
 def _read_flag(word: str, rest: list[str], known: dict[str, KnownFlag], read: Arguments) -> None:
     """Read one flag, and the value it takes from `rest`."""
     spelling, equals, value = word.partition("=")
-    flag = known.get(spelling)
+    flag = known.get(spelling) or known.get(SHORT_FLAGS.get(spelling, ""))
     followed = bool(rest) and not rest[0].startswith("--")
-    if spelling in MOVED_FLAGS:
-        read.faults.append(f"{spelling} {MOVED_FLAGS[spelling]}")
-    elif flag is None:
-        read.faults.append(f"unknown option {spelling}{did_you_mean(spelling, known)}")
+    if flag is None:
+        moved = MOVED_FLAGS.get(spelling)
+        unknown = f"unknown option {spelling}{_elsewhere(spelling, known)}"
+        read.faults.append(f"{spelling} {moved}" if moved else unknown)
         if followed and not equals:
             rest.pop(0)  # most likely its value; the command fails in any case
     elif not flag.takes_value:
@@ -111,4 +126,14 @@ def _read_flag(word: str, rest: list[str], known: dict[str, KnownFlag], read: Ar
         taken = value if equals else rest.pop(0) if followed else flag.bare
         read.accepted.append(f"{flag.canonical}={taken}")
     else:
-        read.faults.append(f"{spelling} needs a value")
+        read.faults.append(f"{spelling} needs a value: {flag.meaning}")
+
+
+def _elsewhere(spelling: str, known: Collection[str]) -> str:
+    """Say which commands have an option that this one lacks, else what is spelled like it."""
+    others = [name for name, settings in SETTINGS.items() if spelling in known_flags(settings)]
+    if not others:
+        return did_you_mean(spelling, known)
+    dots = ", …" if len(others) > _COMMANDS_SHOWN else ""
+    shown = ", ".join(f"ram {name}" for name in others[:_COMMANDS_SHOWN])
+    return f": it belongs to {shown}{dots}{did_you_mean(spelling, known)}"

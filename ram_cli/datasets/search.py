@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from ram_cli.datasets.images import ImageSet
 from ram_cli.datasets.landmarks import LANDMARKS, Protocol
@@ -115,6 +116,7 @@ def load_search_set(
     if verify or skip_unreadable:
         memory = memory_file(data_root, "landmarks", root)
         images, truth = decoded(images, asking, truth, memory, check, skip_unreadable, reporter)
+        _check_boxes(path, asking)
     shown = None if boxes is None else boxes.tolist()
     digest = hashlib.sha256(repr((images.paths, asking.paths, shown, truth)).encode())
     reporter.note(f"{name}: {len(queries)} queries, {len(images)} gallery images")
@@ -155,9 +157,37 @@ def _boxes(entries: Sequence[Mapping[str, Any]]) -> NDArray[np.float32] | None:
     return np.stack(boxes)
 
 
+def _check_boxes(path: Path, queries: ImageSet) -> None:
+    """Make sure that every box shows something of its image; what sticks out is cut off later.
+
+    Whether an image is to be turned is not looked at: a box counts that fits it either way.
+    """
+    for number, box in enumerate([] if queries.boxes is None else queries.boxes.tolist()):
+        file = queries.path(number)
+        with Image.open(file) as image:
+            width, height = image.size
+        if not any(_overlap(box, *sides) for sides in ((width, height), (height, width))):
+            raise DataError(
+                f"{path}: the box of query {number}, {box}, shows nothing of {file}, an image of "
+                f"{width} x {height} pixels. Fetch both again."
+            )
+
+
+def _overlap(box: Sequence[float], width: int, height: int) -> bool:
+    left, top, right, bottom = map(round, box)
+    return min(right, width) > max(left, 0) and min(bottom, height) > max(top, 0)
+
+
 def _indices(path: Path, entry: Mapping[str, Any], key: str, count: int) -> tuple[int, ...]:
     listed: ArrayLike = entry.get(key, ()) if key == "junk" else entry[key]
-    indices = np.asarray(listed, dtype=np.int64).reshape(-1)
-    if indices.size and not 0 <= indices.min() <= indices.max() < count:
-        raise DataError(f"{path}: {key} names image {indices.max()}, but there are {count}.")
+    given = np.asarray(listed).reshape(-1)
+    with np.errstate(invalid="ignore"):  # what is no number differs afterwards
+        indices = given.astype(np.int64)
+    if given.size and not np.array_equal(indices, given):
+        raise ValueError(f"{key} holds {given.dtype} that are no numbers of images")
+    beyond = indices[(indices < 0) | (indices >= count)]
+    if beyond.size:
+        raise DataError(
+            f"{path}: {key} names image {beyond[0]}, but there are {count}, counted from 0."
+        )
     return tuple(int(index) for index in indices)

@@ -25,11 +25,20 @@ from ram_cli.models.whitening_file import (
     save_whitening,
     stored_whitening,
 )
-from ram_cli.models.zoo import ZOO, ZooEntry, zoo_whitening
+from ram_cli.models.zoo import (
+    AML_TEACHERS,
+    LANDMARK_SIZE,
+    ZOO,
+    ZooEntry,
+    find_in_zoo,
+    zoo_whitening,
+)
 
 __all__ = [
+    "AML_TEACHERS",
     "CARD_FILE",
     "GALLERY_WHITENING_FILE",
+    "LANDMARK_SIZE",
     "MODEL_FILES",
     "POOLINGS",
     "RESULTS_FILE",
@@ -44,6 +53,7 @@ __all__ = [
     "build_embedder",
     "copy_whitening",
     "fetch_from_hub",
+    "find_in_zoo",
     "freeze_batchnorm_statistics",
     "is_hub_id",
     "is_model_folder",

@@ -25,11 +25,14 @@ MIRROR_VARIABLE = "RAM_HUB_MIRROR"
 _RAML = "http://ptak.felk.cvut.cz/personal/sumapave/public/"
 _CIRTORCH = "http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks/"
 _AML = "http://files.inria.fr/aml/"
-_LANDMARK_SIZE = 1024
-_AML_TEACHERS = {
+LANDMARK_SIZE = 1024
+"""Longer side, in pixels, of the gallery images of published results on landmarks."""
+
+AML_TEACHERS = {
     "resnet101": "retrievalSfM120k-resnet101-gem",
     "vgg16": "retrievalSfM120k-vgg16-gem",
 }
+"""What the published command of AML means by `--teacher`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _cirtorch() -> dict[str, ZooEntry]:
             "Google Landmarks 2018" if name.startswith("gl18") else "retrieval-SfM-120k",
             backbone := next(part for part in name.split("-") if part.startswith(("vgg", "res"))),
             512 if backbone == "vgg16" else 2048,
-            _LANDMARK_SIZE,
+            LANDMARK_SIZE,
             (f"{_CIRTORCH}{folder}/{name}-{sha256}.pth",),
             sha256,
         )
@@ -137,11 +140,11 @@ def _aml() -> dict[str, ZooEntry]:
             "retrieval-SfM-120k",
             name.partition("-gem")[0].replace("-", "_"),
             width,
-            _LANDMARK_SIZE,
+            LANDMARK_SIZE,
             # One address was published with a slip; which one is not known.
             (f"{_AML}{file}.pth.tar", f"{_AML}{file}.pthaa.tar"),
             whitening=f"{_AML}{file}_whitening.pth",
-            teacher=_AML_TEACHERS.get(name.rpartition("-")[2], ""),
+            teacher=AML_TEACHERS.get(name.rpartition("-")[2], ""),
         )
         for name, width in names.items()
         for file in [name.replace("-", "_")]

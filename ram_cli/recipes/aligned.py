@@ -5,9 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.errors import ConfigError, ModelError
-from ram_cli.models import Embedder, is_model_folder, model_hash, read_provenance
+from ram_cli.models import (
+    AML_TEACHERS,
+    ZOO,
+    Embedder,
+    find_in_zoo,
+    is_model_folder,
+    model_hash,
+    read_provenance,
+)
 from ram_cli.models.off_the_shelf import off_the_shelf
-from ram_cli.models.zoo import find_in_zoo
+from ram_cli.progress import Reporter
 from ram_cli.recipes.common import model_folder
 
 BESIDE = "teacher"
@@ -24,11 +32,13 @@ def find_teacher(student: str) -> str:
     """Name of the teacher that a student is aligned with: the one beside it, else as recorded.
 
     Args:
-        student: Model folder of the student.
+        student: Model folder of the student, or its name in the zoo.
 
     Raises:
         ConfigError: It does not say, or that teacher is not where it was.
     """
+    if published := _published(student):
+        return published
     record = teacher_record(student)
     found = record.get("name")
     if found is None:
@@ -77,3 +87,27 @@ def size_at_distillation(student: str | Path, teacher: Embedder) -> int | None:
     record = teacher_record(student)
     known = record.get("hash") == model_hash(teacher)
     return int(record["image_size"]) if known and record.get("image_size") else None
+
+
+def teacher_named(teacher: str, student: str, reporter: Reporter) -> str:
+    """The gallery network that a person means by `--teacher`.
+
+    The published test command of AML takes `vgg16` or `resnet101`, which are ImageNet's networks
+    everywhere else.
+
+    Args:
+        teacher: As it was named.
+        student: Name of the query network.
+        reporter: Told where the name is read otherwise.
+    """
+    meant = AML_TEACHERS.get(teacher.strip().lower())
+    if meant is None or meant != _published(student):
+        return teacher
+    reporter.note(f"teacher: {teacher} is {meant}, from which {student} was distilled")
+    return meant
+
+
+def _published(student: str) -> str:
+    """The published teacher of a student of the zoo; empty for any other model."""
+    known = None if Path(student).expanduser().exists() else find_in_zoo(student)
+    return ZOO[known].teacher if known else ""

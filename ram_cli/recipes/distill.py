@@ -10,7 +10,14 @@ from ram_cli.engine.fit import Validate, Watch
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images, place
-from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
+from ram_cli.models import (
+    AML_TEACHERS,
+    Embedder,
+    is_model_folder,
+    load_model,
+    model_hash,
+    read_provenance,
+)
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     can_validate,
@@ -128,6 +135,10 @@ def completed(settings: Distilling, teacher: Embedder, reporter: Reporter) -> Di
 
 def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
     """The gallery network, in the size it will be seen at, never to be trained."""
+    if meant := AML_TEACHERS.get(settings.teacher):
+        reporter.warn(
+            f"teacher: {settings.teacher} knows only ImageNet; AML means {meant} by that name"
+        )
     teacher = load_model(model_folder(settings.teacher))
     own, wanted = teacher.spec.size, settings.teacher_image_size
     if wanted is not None and wanted != own:

@@ -25,6 +25,7 @@ from ram_cli.evaluation import (
     oxford_metrics,
     revisited_metrics,
 )
+from ram_cli.models import LANDMARK_SIZE
 from ram_cli.progress import Reporter
 from ram_cli.recipes.blocks import VectorBlocks
 from ram_cli.recipes.comparison import Comparison, Side, dimension_error
@@ -38,7 +39,17 @@ KS = (1, 5, 10)
 """Cut-offs of mP@k in the landmark benchmarks."""
 
 
-_SEARCH_FIELDS = ("distractors", "whiten", "learn_whitening", "store_whitening")
+_SEARCH_FIELDS = (
+    "distractors",
+    "whiten",
+    "learn_whitening",
+    "whitening_dimension",
+    "whitening_shrinkage",
+    "store_whitening",
+)
+
+_FOUND = ("easy", "hard", "ok")
+"""Lists of a ground truth whose images are to be found."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +81,12 @@ class LandmarkTest:
         """
         if query.model.dimension != gallery.model.dimension:
             raise dimension_error(query.model.dimension, gallery.model.dimension)
+        if not any(entry[key] for entry in search.ground_truth for key in _FOUND if key in entry):
+            raise DataError(f"{search.name}: its ground truth has nothing to find for any query.")
         whitening = None if self.whitenings is None else self.whitenings.of(gallery)
         queries = self._whitened(self.blocks.all(query, search.queries), whitening)
         tiles = self._gallery(gallery, search, whitening)
         found = self._metrics(queries, tiles, search)
-        if all(metrics.queries == 0 for metrics in found.values()):
-            raise DataError(f"{search.name}: its ground truth has nothing to find for any query.")
         name = search.name if self.distractors is None else f"{search.name} + {self._added()}"
         return [
             ResultRow(
@@ -191,10 +202,8 @@ def search_landmarks(
             flags = ", ".join(f"--{field.replace('_', '-')}" for field in asked)
             raise ConfigError(f"{asked[0]}: {flags} need a landmark dataset, such as roxford5k.")
         return []
-    if settings.store_whitening and settings.learn_whitening is None:
-        raise ConfigError("store_whitening: nothing is learned: add --learn-whitening DATASET.")
-    if settings.whiten and settings.learn_whitening is not None:
-        raise ConfigError("whiten: either the stored whitening or --learn-whitening, not both.")
+    _check_whitening(settings, [gallery for _, gallery in pairs])
+    _tell_other_sizes([gallery for _, gallery in pairs], comparison)
     blocks = VectorBlocks(
         settings.data_root,
         comparison.runtime,
@@ -232,3 +241,44 @@ def _loaded(
             reporter=reporter,
         )
     )
+
+
+def _check_whitening(settings: TestSettings, galleries: Sequence[Side]) -> None:
+    """Refuse what cannot be, before anything is embedded for it.
+
+    Raises:
+        ConfigError: Settings that do not go together.
+    """
+    learned = settings.learn_whitening is not None
+    if settings.whiten and learned:
+        raise ConfigError("whiten: either the stored whitening or --learn-whitening, not both.")
+    of_learning = {
+        "store_whitening": settings.store_whitening,
+        "whitening_kind": settings.whitening_kind == "pca",
+        "whitening_shrinkage": settings.whitening_shrinkage is not None,
+    }
+    if alone := [name for name, asked in of_learning.items() if asked and not learned]:
+        raise ConfigError(f"{alone[0]}: nothing is learned: add --learn-whitening DATASET.")
+    kept = settings.whitening_dimension
+    if kept is None:
+        return
+    if not (settings.whiten or learned):
+        raise ConfigError(
+            "whitening_dimension: nothing is whitened: add --whiten or --learn-whitening DATASET."
+        )
+    for side in galleries:
+        if kept > side.model.dimension:
+            raise ConfigError(
+                f"whitening_dimension: the {side.name} embeds in {side.model.dimension} "
+                f"dimensions, so no more can be kept, and {kept} are asked for."
+            )
+
+
+def _tell_other_sizes(galleries: Sequence[Side], comparison: Comparison) -> None:
+    """Say where galleries are not seen as in published results."""
+    sizes = sorted({side.size for side in galleries} - {LANDMARK_SIZE})
+    if sizes:
+        comparison.reporter.note(
+            f"galleries of {', '.join(map(str, sizes))} px; published results on landmarks are of "
+            f"{LANDMARK_SIZE} (--image-size, --teacher-image-size)"
+        )

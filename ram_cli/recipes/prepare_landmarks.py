@@ -74,7 +74,9 @@ class PreparedLandmarks:
         lines = [f"left out, unreadable: {self.left_out}"] if self.left_out else []
         lines.append(f"manifest: {self.manifest}")
         if self.features is not None:
-            lines.append(f"vectors of the teacher, which ram test will use: {self.features}")
+            lines.append(
+                f"vectors of the teacher, which ram test will use at one scale: {self.features}"
+            )
         return lines
 
 

@@ -13,7 +13,7 @@ from ram_cli.errors import ConfigError
 from ram_cli.models import is_model_folder, load_model, read_provenance
 from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter, TableData
-from ram_cli.recipes.aligned import find_teacher, size_at_distillation
+from ram_cli.recipes.aligned import find_teacher, size_at_distillation, teacher_named
 from ram_cli.recipes.common import (
     chosen_fit,
     fit_of,
@@ -82,7 +82,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
         student_model.set_input_size(settings.image_size)
     student = Side("student", student_model, student_model.spec.size)
     teacher = None
-    if (gallery_name := settings.teacher or _own_teacher(settings, name, reporter)) is not None:
+    if (gallery_name := _gallery_name(settings, name, reporter)) is not None:
         teacher_model = load_model(model_folder(gallery_name))
         size = settings.teacher_image_size or size_at_distillation(name, teacher_model)
         if size is not None:
@@ -155,12 +155,14 @@ def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[
     return pairs
 
 
-def _own_teacher(settings: TestSettings, student: str, reporter: Reporter) -> str | None:
-    """The teacher that the student says it is aligned with, where an asymmetric test asks for it.
+def _gallery_name(settings: TestSettings, student: str, reporter: Reporter) -> str | None:
+    """The teacher that is named, else that of the student, where an asymmetric test asks for it.
 
     Raises:
         ConfigError: It does not say, or that teacher is not where it was.
     """
+    if settings.teacher is not None:
+        return teacher_named(settings.teacher, student, reporter)
     if not settings.asymmetric:
         return None
     found = find_teacher(student)

@@ -70,7 +70,12 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
         dataset = open_dataset(settings.dataset, settings, reporter)
         tests = open_tests(settings, dataset, reporter)
         images = dataset.train if settings.val else dataset.train_val
-        model = build_network(settings.backbone, settings, dimension=settings.whitening)
+        model = build_network(
+            settings.backbone,
+            settings,
+            dimension=settings.whitening,
+            adapter=settings.adapter,
+        )
         if settings.image_size is not None:
             model.set_input_size(settings.image_size)
         workers = worker_count(settings.workers, runtime)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from ram_cli.datasets import PAIRS, ImageSet, is_search_set, load_pairs, load_search_set
 from ram_cli.engine.collectives import all_have, by_first, first_says
-from ram_cli.errors import ConfigError
+from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import Whitening, whiten_pca, whiten_supervised
 from ram_cli.models import is_model_folder, save_whitening, stored_whitening
 from ram_cli.processes import is_first
@@ -106,11 +106,12 @@ class Whitenings:
                 f"learn_whitening: {self.settings.learn_whitening} has no matching pairs. Use "
                 "--whitening-kind pca, or a dataset with labels or pairs."
             )
-        shrinkage = source.shrinkage(side.model.dimension)
-        if shrinkage and kind == "supervised":
+        asked = self.settings.whitening_shrinkage
+        shrinkage = source.shrinkage(side.model.dimension) if asked is None else asked
+        if shrinkage and asked is None and kind == "supervised":
             self.blocks.reporter.note(
                 f"whitening: fewer than {ENOUGH_PAIRS} pairs per dimension; their covariance is "
-                f"shrunk by {shrinkage:g}"
+                f"shrunk by {shrinkage:g} (--whitening-shrinkage 0 is as published)"
             )
         pairs = b"" if source.pairs is None or kind == "pca" else source.pairs.tobytes()
         metadata = self.blocks.key(side) | {
@@ -156,7 +157,12 @@ class Whitenings:
     def _load(self, name: str) -> WhiteningSource:
         settings, reporter = self.settings, self.blocks.reporter
         if name in PAIRS:
-            found = by_first(lambda: load_pairs(name, settings.data_root, reporter=reporter))
+            try:
+                found = by_first(lambda: load_pairs(name, settings.data_root, reporter=reporter))
+            except DataError as error:
+                raise DataError(
+                    f"{error} A network that brings its own whitening needs none of it: --whiten."
+                ) from error
             return WhiteningSource(found.images, found.pairs)
         if is_search_set(name):
             search = by_first(lambda: load_search_set(name, settings.data_root, reporter=reporter))

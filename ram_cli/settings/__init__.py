@@ -43,13 +43,14 @@ from ram_cli.settings.fields import (
     takes_many,
 )
 from ram_cli.settings.presets import PRESETS, dataset_of_network
-from ram_cli.settings.published import MOVED_FLAGS
+from ram_cli.settings.published import MOVED_FLAGS, SHORT_FLAGS
 from ram_cli.settings.sources import known_runs, newest_run
 
 __all__ = [
     "MOVED_FLAGS",
     "PRESETS",
     "SETTINGS",
+    "SHORT_FLAGS",
     "BudgetName",
     "CommandName",
     "CommandSettings",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from ram_cli.settings.published import PUBLISHED_NAMES
+from ram_cli.settings.published import PUBLISHED_NAMES, method_named
 
 CommandName = Literal[
     "demo",
@@ -147,7 +147,7 @@ Mode = BeforeValidator(_mode)
 Known = Annotated[DatasetName, Folded]
 Pooling = Annotated[PoolingName, Folded]
 Loss = Annotated[LossName, Mode]
-Method = Annotated[MethodName, Mode]
+Method = Annotated[MethodName, BeforeValidator(method_named)]
 Mining = Annotated[MiningName, Folded]
 Negatives = Annotated[NegativesName, Folded]
 Budget = Annotated[BudgetName, Folded]

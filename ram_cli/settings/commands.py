@@ -23,11 +23,11 @@ from ram_cli.settings.groups import (
     DistillNetworksGroup,
     LogGroup,
     MachineGroup,
-    MetricLearningGroup,
     OptimisationGroup,
     RunGroup,
     SeedGroup,
 )
+from ram_cli.settings.metric_learning import MetricLearningGroup
 from ram_cli.settings.onnx import OnnxGroup
 from ram_cli.settings.publish import CardGroup, HubGroup
 from ram_cli.settings.search import SearchGroup

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 from ram_cli.settings.choices import Budget, MethodName
 from ram_cli.settings.faults import did_you_mean
 from ram_cli.settings.fields import Flag, FolderPath, as_items
-from ram_cli.settings.published import PUBLISHED_NAMES, folded
+from ram_cli.settings.published import PUBLISHED_NAMES, PUBLISHED_TRAININGS, folded
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_items), Field(min_length=1)]
 Seeds = Annotated[
@@ -64,6 +64,10 @@ class CompareGroup(BaseModel):
     @field_validator("methods")
     @classmethod
     def _told_apart(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if alone := [name for name in map(folded, names) if name in PUBLISHED_TRAININGS]:
+            raise ValueError(
+                f"names {alone[0]}, which trains without a teacher: ram train --mode {alone[0]}"
+            )
         labels = tuple(PUBLISHED_NAMES.get(folded(name), folded(name)) for name in names)
         for label in labels:
             if not _LABEL.fullmatch(label):

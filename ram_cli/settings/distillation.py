@@ -14,7 +14,7 @@ from pydantic import (
 
 from ram_cli.settings.choices import Method, Negatives
 from ram_cli.settings.fields import Auto, Flag
-from ram_cli.settings.published import PUBLISHED_PAIRS, folded
+from ram_cli.settings.published import PUBLISHED_PAIRS, PUBLISHED_TRAININGS, folded
 
 
 class DistillationGroup(BaseModel):
@@ -36,7 +36,8 @@ class DistillationGroup(BaseModel):
         """Read a published mode and loss as the method that they name together."""
         pair = folded(values.get("method")), folded(values.get("published_loss"))
         known = PUBLISHED_PAIRS.get(pair, {})
-        return {**values, **known, **({"published_loss": None} if known else {})}
+        told = bool(known) or pair[0] in PUBLISHED_TRAININGS  # the mode alone is the fault then
+        return {**values, **known, **({"published_loss": None} if told else {})}
 
     @field_validator("published_loss")
     @classmethod

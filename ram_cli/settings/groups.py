@@ -1,7 +1,7 @@
 """Groups of settings that commands share; the docstring of a group is its panel in help."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -9,16 +9,12 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    field_validator,
-    model_validator,
 )
 
 from ram_cli.settings.choices import (
     Engine,
     Fit,
     Logger,
-    Loss,
-    Mining,
     Optimizer,
     Pooling,
     Precision,
@@ -35,7 +31,6 @@ from ram_cli.settings.fields import (
     Flag,
     FolderPath,
 )
-from ram_cli.settings.published import PUBLISHED_TRAININGS, folded
 
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
@@ -193,10 +188,18 @@ class BackboneGroup(EmbedderGroup):
     """Network."""
 
     backbone: Annotated[
-        str, Flag(("arch", "student"), metavar="NAME", offers=("backbones", "runs"))
+        str,
+        Flag(
+            ("arch", "student", "student-path", "network-path"),
+            metavar="NAME",
+            offers=("backbones", "runs"),
+        ),
     ] = Field(description="Network to train: a timm or torchvision name, a folder or a file.")
     image_size: AutoSize = Field(
         None, description="Side of its input, pixels; auto is the network's own."
+    )
+    adapter: Annotated[int, Field(ge=0), Flag(metavar="DIM")] = Field(
+        0, description="Outputs of a 1 x 1 convolution before pooling; 0 = none."
     )
     projection_start: ProjectionStart = Field(
         "whitening", description="Projection to start from: learned from the labels, or random."
@@ -254,45 +257,3 @@ class OptimisationGroup(BaseModel):
     freeze_bn: Annotated[bool, Flag(denial="Update the statistics of batch normalisation.")] = (
         Field(True, description="Keep the statistics of batch normalisation.")
     )
-
-
-class MetricLearningGroup(BaseModel):
-    """Metric learning."""
-
-    mode: Annotated[str | None, Flag(metavar="NAME")] = Field(
-        None,
-        description="Published way to train: sym is --loss triplet --mining pool, std is --loss "
-        "contrastive --mining hard.",
-    )
-    loss: Loss = Field("triplet", description="Metric-learning loss.")
-    loss_margin: PositiveFloat = Field(0.7, description="Margin of the loss.")
-    images_per_class: Annotated[int, Field(ge=2)] = Field(
-        4, description="Images of a class in a batch."
-    )
-    negatives: Annotated[PositiveInt, Flag(("neg-num",))] = Field(
-        4, description="Negatives of an anchor."
-    )
-    mining: Mining = Field(
-        "pool",
-        description="Where negatives come from: near and far ones of a pool, once per epoch; the "
-        "batch itself; or a pool again, the hardest or random ones, for random pairs of a class.",
-    )
-    pool_size: Annotated[int, Field(ge=2)] = Field(
-        20_000, description="Images that negatives are mined from, at most."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _published_mode(cls, values: Any) -> Any:
-        """Read a published mode as the settings that it stands for, unless they are given."""
-        known = PUBLISHED_TRAININGS.get(folded(values.get("mode")), {})
-        return {**known, **values, **({"mode": None} if known else {})}
-
-    @field_validator("mode")
-    @classmethod
-    def _known_mode(cls, mode: str | None) -> str | None:
-        if mode is not None:
-            raise ValueError(
-                f"is not one of {', '.join(PUBLISHED_TRAININGS)}; ram distill has more"
-            )
-        return mode

@@ -51,16 +51,45 @@ PUBLISHED_PAIRS: dict[tuple[str, str], dict[str, Any]] = {
 }
 """Settings of `ram distill` by published mode and loss."""
 
+_KEPT_VECTORS = (
+    "is not needed: ram prepare DATASET --teacher NAME keeps the teacher's vectors, and ram "
+    "distill finds them"
+)
 MOVED_FLAGS = {
     "--optimize": "is a command of its own: ram tune, with the options of ram distill",
+    "--feat-path": _KEPT_VECTORS,
+    "--feat-val-path": _KEPT_VECTORS,
+    "--test-freq": "is not needed: --test-datasets are tested on once, after training; --val-every "
+    "says how often to validate",
 }
 """Published flags that are no setting, and what to do instead."""
+
+SHORT_FLAGS = {
+    "-npath": "--network-path",
+    "-noff": "--network-offtheshelf",
+    "-d": "--datasets",
+    "-ms": "--multiscale",
+    "-w": "--whitening",
+}
+"""Short spellings of the published test commands, and what they are short for."""
 
 PUBLISHED_TRAININGS: dict[str, dict[str, Any]] = {
     "sym": {"loss": "triplet", "mining": "pool"},
     "std": {"loss": "contrastive", "mining": "hard"},
 }
 """Settings of `ram train` by published mode."""
+
+
+def method_named(value: object) -> object:
+    """A published mode or loss as the method of `ram distill`; anything else in small letters.
+
+    Raises:
+        ValueError: It is a way to train without a teacher.
+    """
+    name = folded(value)
+    if name in PUBLISHED_TRAININGS:
+        raise ValueError(f"trains without a teacher: ram train --mode {name}")
+    return PUBLISHED_NAMES.get(name, name) if name else value
 
 
 def folded(value: object) -> str:

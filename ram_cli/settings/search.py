@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveInt
 
 from ram_cli.settings.choices import Folded
 from ram_cli.settings.fields import Auto, Flag
@@ -41,6 +41,11 @@ class SearchGroup(BaseModel):
     whitening_dimension: Annotated[
         PositiveInt | None, Auto, Flag(metavar="DIM", shown="all of them")
     ] = Field(None, description="Dimensions kept by whitening, the first ones.")
+    whitening_shrinkage: Annotated[NonNegativeFloat | None, Auto] = Field(
+        None,
+        description="Added to the diagonal of the covariance of pairs, as a multiple of its mean: "
+        "0 as published; auto is 0 from ten pairs per dimension on, else 0.3.",
+    )
     store_whitening: bool = Field(
         False, description="Keep the learned whitening in the folder of the gallery network."
     )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ram_cli.datasets import load_distractors, load_pairs, load_search_set
 from ram_cli.errors import DataError
+from ram_cli.views import LandmarkViews
 
 
 @pytest.fixture
@@ -74,17 +75,36 @@ def test_arrays_of_any_protocol_are_read(tmp_path, classes, protocol):
     assert load_search_set("roxford5k", tmp_path).ground_truth[0]["easy"] == (0,)
 
 
-@pytest.mark.parametrize("damage", ["cut", "list", "key", "index"])
+@pytest.mark.parametrize("damage", ["cut", "list", "key", 99, -1, 1.5, float("nan")])
 def test_damaged_ground_truths_are_told(tmp_path, classes, damage):
     path = make_search_set(tmp_path, "roxford5k", classes) / "gnd_roxford5k.pkl"
     content = pickle.loads(path.read_bytes())
     if damage == "key":
         del content["gnd"][0]["hard"]
-    elif damage == "index":
-        content["gnd"][0]["hard"] = [99]
+    elif isinstance(damage, int | float):
+        content["gnd"][0]["hard"] = [1, damage]
     text = pickle.dumps([1] if damage == "list" else content)
     path.write_bytes(text[:-40] if damage == "cut" else text)
     with pytest.raises(DataError, match="gnd_roxford5k"):
+        load_search_set("roxford5k", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box", "shown"),
+    [([70, 50, 90, 70], True), ([80, 0, 90, 9], False), ([-9, 3, 0, 9], False),
+     ([2, 2.2, 9, 2.4], False)],
+)  # fmt: skip
+def test_a_box_shows_something_of_its_image(tmp_path, classes, box, shown):
+    path = make_search_set(tmp_path, "roxford5k", classes, side=40) / "gnd_roxford5k.pkl"
+    content = pickle.loads(path.read_bytes())
+    content["gnd"][0]["bbx"] = box
+    path.write_bytes(pickle.dumps(content))
+    assert len(load_search_set("roxford5k", tmp_path, verify=False).queries) == 2
+    if shown:
+        found = load_search_set("roxford5k", tmp_path).queries
+        assert LandmarkViews(found, 1024)[0].shape == (3, 20, 10)
+        return
+    with pytest.raises(DataError, match=r"query 0.*shows nothing.*80 x 80"):
         load_search_set("roxford5k", tmp_path)
 
 

@@ -171,6 +171,42 @@ def test_a_pair_keeps_the_whitening_of_its_gallery(call, data, images, teacher, 
     torch.testing.assert_close(load_model(tmp_path / "third").embed(photo), found)
 
 
+def test_shrinkage_is_as_asked_for(call, data, pair):
+    words = ["--student", pair[0], "--dataset", "roxford5k", "--data-root", data]
+    words += ["--learn-whitening", "sfm30k"]
+    code, out, err = call("test", *words, "--whitening-shrinkage", "0", *PLAIN)
+    assert code == 0, err
+    assert "shrunk" not in err
+    assert "galleries of 48 px; published results on landmarks are of 1024" in err
+    found = [row["map"] for row in json.loads(out)["rows"]]
+    search, pairs = load_search_set("roxford5k", data), load_pairs("sfm30k", data)
+    queries, gallery, of_pairs = (
+        embed_images(
+            load_model(pair[0]), images, runtime=resolve_runtime("cpu", "fp32"), fit="whole"
+        )
+        for images in (search.queries, search.gallery, pairs.images)
+    )
+    learned = whiten_supervised(of_pairs, *pairs.pairs.T)
+    metrics = revisited_metrics(
+        apply_whitening(queries, learned), apply_whitening(gallery, learned), search.ground_truth
+    )
+    expected = [100 * of.map for of in (metrics.easy, metrics.medium, metrics.hard)]
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found != [row["map"] for row in rows_of(call, *words)]
+
+
+def test_a_published_student_knows_its_teacher(call, monkeypatch, data, pair):
+    student, teacher = "mobilenet-v2-gem-contr-vgg16", "retrievalSfM120k-vgg16-gem"
+    folders = {student: pair[0], teacher: pair[1]}
+    monkeypatch.setattr("ram_cli.recipes.test.load_model", lambda name: load_model(folders[name]))
+    words = ["-npath", student, "-d", "roxford5k", "--data-root", data, "--asym"]
+    for named in ([], ["--teacher", "vgg16"], ["--teacher", teacher]):
+        code, out, err = call("test", *words, *named, *PLAIN)
+        assert code == 0, err
+        assert {row["gallery"] for row in json.loads(out)["rows"]} == {"teacher"}
+        assert (f"vgg16 is {teacher}" in err) == (named[1:] == ["vgg16"])
+
+
 def test_pca_needs_no_pairs_and_labels_make_pairs(call, data, pair, images):
     words = ["--student", pair[0], "--dataset", "oxford5k", "--data-root", data]
     for source, kind in (("roxford5k", "pca"), (images, "supervised")):
@@ -189,6 +225,15 @@ def test_pca_needs_no_pairs_and_labels_make_pairs(call, data, pair, images):
         (["--dataset", "roxford5k", "--whiten", "--learn-whitening", "sfm30k"], "not both"),
         (["--dataset", "furniture", "--whiten"], "need a landmark dataset"),
         (["--dataset", "roxford5k", "--learn-whitening", "sfm120k"], "sfm120k is not on this"),
+        (["--dataset", "roxford5k", "--learn-whitening", "sfm120k"], "needs none of it: --whiten"),
+        (["--dataset", "roxford5k", "--whitening-dimension", "4"], "nothing is whitened"),
+        (["--dataset", "roxford5k", "--whitening-kind", "pca"], "nothing is learned"),
+        (["--dataset", "roxford5k", "--whitening-shrinkage", "0"], "nothing is learned"),
+        (["--dataset", "furniture", "--whitening-dimension", "4"], "need a landmark dataset"),
+        (
+            ["--dataset", "roxford5k", "--learn-whitening", "sfm30k", "--whitening-dimension", "9"],
+            "whitening_dimension: the student embeds in 8 dimensions",
+        ),
     ],
 )
 def test_bad_calls_say_what_is_wrong(call, data, pair, words, told):

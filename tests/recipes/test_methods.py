@@ -115,6 +115,16 @@ def test_a_network_learns_over_tuples_without_a_teacher(images, call, loss):
     assert sum(seen[-6:]) < sum(seen[:6])
 
 
+def test_a_network_trained_alone_may_have_the_convolution_of_students(images, call):
+    code, _, err = call(
+        *TRAIN, "--mode", "std", "--adapter", "12", "--whitening", "0", "--epochs", "1",
+        "--dataset", images, "--output", "run", "--no-val",
+    )  # fmt: skip
+    assert code == 0, err
+    model = load_model("run/final")
+    assert (model.config.adapter, model.dimension, model.projection) == (12, 12, None)
+
+
 def test_a_narrow_student_of_a_teacher_without_projection_gets_a_convolution(images, call):
     code, _, err = call(
         *TRAIN, "--whitening", "0", "--backbone", "timm:test_efficientnet", "--epochs", "1",
