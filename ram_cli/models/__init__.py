@@ -31,6 +31,7 @@ from ram_cli.models.zoo import (
     ZOO,
     ZooEntry,
     find_in_zoo,
+    published_as,
     zoo_whitening,
 )
 
@@ -62,6 +63,7 @@ __all__ = [
     "model_hash",
     "pca_projection",
     "pinned",
+    "published_as",
     "read_provenance",
     "ridge_projection",
     "save_model",

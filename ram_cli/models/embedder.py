@@ -103,6 +103,9 @@ class Embedder(nn.Module):
     ) -> Tensor:
         """Embed images of any kind, prepared as this model expects them.
 
+        Of a JPEG file far larger than the input, a fraction is decoded, as in evaluation: its
+        vector differs a little from that of the same pixels decoded by someone else.
+
         Args:
             images: N images, or one: paths, images of Pillow, uint8 RGB arrays `[H, W, 3]`, grey
                 ones `[H, W]`, uint8 tensors `[3, H, W]`; kinds may be mixed, and any iterable or

@@ -6,6 +6,7 @@ Letters: N images, B images in a batch, S side of a view in pixels, D dimensions
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import IOBase
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
@@ -30,6 +31,11 @@ ImageLike: TypeAlias = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """A file, an image of Pillow, RGB pixels `[H, W, 3]` (grey `[H, W]`), or a tensor `[3, H, W]`."""
 
 _DECODERS = 4
+_CONVERSIONS = {
+    "f": "values in 0..1 with (255 * image).round().astype('uint8')",
+    "u": "values in 0..65535 with (image // 257).astype('uint8')",
+    "b": "a mask with 255 * image.astype('uint8')",
+}
 
 
 def embed(
@@ -126,12 +132,12 @@ def _pixels(image: object, number: int) -> NDArray[np.uint8]:
     if not isinstance(image, np.ndarray):
         raise DataError(
             f"image {number} is of type {type(image).__name__}. "
-            "Give a path, an image of Pillow, or an array of pixels."
+            "Give a path, an image of Pillow, which opens files and bytes, or an array of pixels."
         )
     if image.dtype != np.uint8:
         raise DataError(
             f"image {number} has values of type {image.dtype}, not uint8 in 0..255. Convert "
-            "values in 0..1 with (255 * image).round().astype('uint8')."
+            f"{_CONVERSIONS.get(image.dtype.kind, _CONVERSIONS['f'])}."
         )
     if image.ndim == 2:
         image = image[:, :, None]  # [H, W, 1]
@@ -145,7 +151,8 @@ def _pixels(image: object, number: int) -> NDArray[np.uint8]:
 
 def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     """Every image by itself, whether one was given, an array `[N, H, W, 3]`, or several."""
-    single = isinstance(images, str | os.PathLike | Image.Image)
+    # What a file holds is no image yet, and neither are its lines or bytes; it is told as a whole.
+    single = isinstance(images, str | os.PathLike | Image.Image | bytes | bytearray | IOBase)
     if single or (isinstance(images, np.ndarray | Tensor) and images.ndim < 4):
         return iter([images])  # type: ignore[list-item]
     if isinstance(images, Iterable):

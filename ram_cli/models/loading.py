@@ -49,6 +49,8 @@ def load_model(
         CheckpointError: A file is damaged, foreign or unsafe.
     """
     name = str(name_or_path)
+    if not name.strip():
+        raise ModelError("an empty name is no model. `ram list models` shows what there is.")
     if (path := Path(name).expanduser()).exists():
         return _finished(load_from_disk(path), input_size, WhiteningSource(str(path.resolve())))
     if _looks_like_a_path(name_or_path):

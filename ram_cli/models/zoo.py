@@ -160,6 +160,15 @@ def find_in_zoo(name: str) -> str | None:
     return {_folded(known): known for known in ZOO}.get(_folded(name))
 
 
+def published_as(name_or_file: str) -> str | None:
+    """Key of `ZOO` of a name, or of a file that bears the name of a published one."""
+    path = Path(name_or_file).expanduser()
+    if not path.exists():
+        return find_in_zoo(name_or_file)
+    files = {url.rpartition("/")[2]: known for known, one in ZOO.items() for url in one.urls}
+    return files.get(path.name) if path.is_file() else None
+
+
 def load_from_zoo(
     name: str,
     *,

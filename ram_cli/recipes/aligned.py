@@ -12,6 +12,7 @@ from ram_cli.models import (
     find_in_zoo,
     is_model_folder,
     model_hash,
+    published_as,
     read_provenance,
 )
 from ram_cli.models.off_the_shelf import off_the_shelf
@@ -23,22 +24,31 @@ BESIDE = "teacher"
 
 
 def teacher_record(student: str | Path) -> Mapping[str, Any]:
-    """What the folder of a student says of its teacher; nothing where it has none."""
-    record = read_provenance(student).get("teacher") if is_model_folder(student) else None
+    """What the folder of a student says of its teacher; nothing where it has none.
+
+    Of a published student the name of the teacher is known, and no more.
+    """
+    if not is_model_folder(student):
+        published = _published(str(student))
+        return {"name": published} if published else {}
+    record = read_provenance(student).get("teacher")
     return record if isinstance(record, dict) else {}
+
+
+def is_teacher_of(teacher: Embedder | str | Path, record: Mapping[str, Any]) -> bool:
+    """Whether a model is the one that a record names; one without a hash is taken at its name."""
+    return record.get("hash") in (None, model_hash(teacher))
 
 
 def find_teacher(student: str) -> str:
     """Name of the teacher that a student is aligned with: the one beside it, else as recorded.
 
     Args:
-        student: Model folder of the student, or its name in the zoo.
+        student: Model folder of the student, or its name or file in the zoo.
 
     Raises:
         ConfigError: It does not say, or that teacher is not where it was.
     """
-    if published := _published(student):
-        return published
     record = teacher_record(student)
     found = record.get("name")
     if found is None:
@@ -48,7 +58,7 @@ def find_teacher(student: str) -> str:
         if is_model_folder(known) and model_hash(known) == record.get("hash"):
             return known
     folder = _folder_of(str(found), student, beside)
-    if is_model_folder(folder) and model_hash(folder) != record.get("hash"):
+    if is_model_folder(folder) and not is_teacher_of(folder, record):
         raise ConfigError(
             f"teacher: {found} is no longer the model that {student} was distilled from. "
             "Name that one with --teacher."
@@ -108,6 +118,6 @@ def teacher_named(teacher: str, student: str, reporter: Reporter) -> str:
 
 
 def _published(student: str) -> str:
-    """The published teacher of a student of the zoo; empty for any other model."""
-    known = None if Path(student).expanduser().exists() else find_in_zoo(student)
+    """The published teacher of a student of the zoo, by name or file; empty for any other model."""
+    known = published_as(student)
     return ZOO[known].teacher if known else ""

@@ -20,9 +20,14 @@ from ram_cli.export import Graphs
 from ram_cli.export.onnx import OnnxFile, check_onnx, require_onnx, side_to_check, write_onnx
 from ram_cli.export.onnx_int8 import CALIBRATION_IMAGES, write_int8
 from ram_cli.export.onnx_session import Engine
-from ram_cli.models import Embedder, is_model_folder, load_model, model_hash, read_provenance
+from ram_cli.models import Embedder, is_model_folder, load_model, read_provenance
 from ram_cli.progress import SILENT, Reporter
-from ram_cli.recipes.aligned import find_teacher, size_at_distillation, teacher_record
+from ram_cli.recipes.aligned import (
+    find_teacher,
+    is_teacher_of,
+    size_at_distillation,
+    teacher_record,
+)
 from ram_cli.recipes.common import model_folder
 from ram_cli.settings import ExportSettings
 from ram_cli.views import evaluation_view
@@ -208,7 +213,7 @@ def teacher_of(source: str, reporter: Reporter) -> Embedder | None:
         return None
     try:
         teacher = load_model(model_folder(find_teacher(source)))
-        if model_hash(teacher) != record.get("hash"):
+        if not is_teacher_of(teacher, record):
             raise ConfigError(f"{record.get('name')} is another model now")
         if size := size_at_distillation(source, teacher):
             teacher.set_input_size(size)

@@ -23,15 +23,24 @@ from ram_cli.export import (
 from ram_cli.files import write_text
 from ram_cli.models import (
     CARD_FILE,
+    ZOO,
     Embedder,
+    find_in_zoo,
     is_model_folder,
     load_model,
     model_hash,
+    published_as,
     read_provenance,
     stored_whitening,
 )
 from ram_cli.progress import Reporter
-from ram_cli.recipes.aligned import BESIDE, find_teacher, size_at_distillation, teacher_record
+from ram_cli.recipes.aligned import (
+    BESIDE,
+    find_teacher,
+    is_teacher_of,
+    size_at_distillation,
+    teacher_record,
+)
 from ram_cli.recipes.common import model_folder
 from ram_cli.settings import ExportSettings
 
@@ -79,6 +88,7 @@ def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[
         RamError: A model cannot be loaded.
     """
     model = load_model(source)
+    _set_published_size(source, model, reporter)
     name = settings.hub.rpartition("/")[2] or settings.to.resolve().name
     one = Part(
         place="",
@@ -138,6 +148,14 @@ def text_of_card(
     write_text(folder / CARD_FILE, card(facts))
 
 
+def _set_published_size(source: str, model: Embedder, reporter: Reporter) -> None:
+    """Old files do not say for which size they were made; their publications do."""
+    known = published_as(source)
+    if known and model.spec.size != ZOO[known].size:
+        model.set_input_size(ZOO[known].size)
+        reporter.note(f"{Path(source).name} is {known}, published for {model.spec.size} px")
+
+
 def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[Part]:
     """Student and teacher as parts that name each other."""
     record = teacher_record(student.source)
@@ -145,7 +163,7 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
         raise ConfigError(f"pair: {settings.run} does not say which teacher it is aligned with.")
     found = model_folder(find_teacher(student.source))
     model = load_model(found)
-    if model_hash(model) != record.get("hash"):
+    if not is_teacher_of(model, record):
         raise ConfigError(
             f"pair: {record.get('name')} is no longer the model that {settings.run} was distilled "
             "from."
@@ -162,7 +180,12 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
         row for row in student.results.rows if row.get("query") == row.get("gallery") == BESIDE
     ]
     published = teacher_reference.name if settings.hub else BESIDE
-    aligned = dict(student.record["teacher"]) | {"name": published, "whitened": whitened}
+    aligned = dict(student.record["teacher"]) | {
+        "name": published,
+        "hash": model_hash(model),
+        "image_size": model.spec.size,
+        "whitened": whitened,
+    }
     return [
         replace(
             student,
@@ -206,7 +229,12 @@ def _record(source: str) -> dict[str, Any]:
     if is_model_folder(source):
         return public_record(read_provenance(source))
     path = Path(source).expanduser()
-    return {"converted_from": path.name if path.exists() else source}
+    record: dict[str, Any] = {"converted_from": path.name if path.exists() else source}
+    if known := published_as(source):
+        record["dataset"] = {"name": ZOO[known].data}
+        if teacher := ZOO[known].teacher:  # whose whitening does not come along
+            record["teacher"] = {"name": teacher, "whitened": False}
+    return record
 
 
 def _results(source: str, model: Embedder) -> Results:
@@ -234,5 +262,7 @@ def _picture(source: str, model: Embedder) -> Path:
 
 
 def _published(teacher: str) -> Reference | None:
-    """A teacher that was taken from the Hub, and that everyone can take from there."""
+    """A teacher that everyone can have: one of the Hub, at a commit, or a published file."""
+    if known := find_in_zoo(teacher):
+        return Reference(known, ZOO[known].urls[0])
     return Reference.on_hub(teacher) if _PINNED.fullmatch(teacher) else None

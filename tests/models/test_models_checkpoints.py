@@ -15,9 +15,12 @@ from torch import Tensor
 from ram_cli.errors import CheckpointError, ModelError
 from ram_cli.models.build import build_embedder
 from ram_cli.models.checkpoints import load_published, published_whitening
+from ram_cli.models.folder import read_provenance
 from ram_cli.models.loading import load_model
 from ram_cli.models.pooling import GEM_INITIAL_POWER
 from ram_cli.models.tensor_files import read_pickle
+from ram_cli.models.zoo import ZOO, ZooEntry, zoo_cache
+from ram_cli.recipes.aligned import find_teacher
 from ram_cli.recipes.export import run_export
 from ram_cli.settings import ExportSettings
 
@@ -207,6 +210,62 @@ def test_published_files_become_model_folders(source: str, name: str, tmp_path: 
         assert torch.equal(load_model(path)(images), load_model(folder)(images))
     assert f"converted from {name}.pth".replace("_", "\\_") in (folder / "README.md").read_text()
     assert str(tmp_path) not in (folder / "config.json").read_text()
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twins of two published files: a student at hand, and its teacher in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address = "http://127.0.0.1:9/{}.pth"
+    for name, size, teacher in (("big", 96, ""), ("small", 48, "tiny-big")):
+        known = f"tiny-{name}"
+        entry = ZooEntry(
+            "RAML",
+            "birds",
+            "shufflenet_v2_x1_0",
+            512,
+            size,
+            (address.format(known),),
+            teacher=teacher,
+        )
+        monkeypatch.setitem(ZOO, known, entry)
+    zoo_cache().mkdir(parents=True)
+    for folder, name in ((zoo_cache(), "big"), (tmp_path, "small")):
+        twin("raml", "shufflenet_v2_x1_0-gem-w512", folder).rename(folder / f"tiny-{name}.pth")
+    return tmp_path / "tiny-small.pth"
+
+
+def test_a_published_student_keeps_its_size_and_its_teacher(published: Path) -> None:
+    folder = published.parent / "alone"
+    run_export(ExportSettings.load({"run": str(published), "to": folder, "device": "cpu"}))
+    assert load_model(folder).spec.size == 48
+    card = (folder / "README.md").read_text()
+    assert "in the space of its teacher, [tiny-big](http://127.0.0.1:9/tiny-big.pth)" in card
+    assert 'teacher = ram_cli.load_model("tiny-big")' in card
+    assert find_teacher(str(folder)) == find_teacher(str(published)) == "tiny-big"
+    assert read_provenance(folder)["dataset"] == {"name": "birds"}
+    images = torch.rand(1, 3, 96, 96)
+    kept = load_model(folder).embed(torch.zeros(3, 60, 60, dtype=torch.uint8))
+    assert kept.shape == (1, 512)
+
+    values = {"run": str(published), "to": published.parent / "both", "pair": True, "device": "cpu"}
+    result = run_export(ExportSettings.load(values))
+    assert result.teacher is not None
+    assert (result.model.image_size, result.teacher.image_size) == (48, 96)
+    student = published.parent / "both" / "student"
+    assert find_teacher(str(student)) == str(student.parent / "teacher")
+    with torch.inference_mode():
+        assert torch.equal(
+            load_model("tiny-big")(images), load_model(find_teacher(str(student)))(images)
+        )
+
+
+def test_a_renamed_file_is_only_what_it_holds(published: Path) -> None:
+    renamed = published.rename(published.with_name("mine.pth"))
+    folder = published.parent / "alone"
+    run_export(ExportSettings.load({"run": str(renamed), "to": folder, "device": "cpu"}))
+    assert load_model(folder).spec.size == 224
+    assert read_provenance(folder) == {"converted_from": "mine.pth"}
 
 
 class Harmful:

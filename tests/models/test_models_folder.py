@@ -209,6 +209,12 @@ def test_missing_paths(name: str) -> None:
         load_model(Path(name))
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name(name: str) -> None:
+    with pytest.raises(ModelError, match="empty name"):
+        load_model(name)
+
+
 def test_a_size_can_be_chosen_while_loading(folder: Path) -> None:
     assert load_model(folder, input_size=96).spec.size == 96
 

@@ -1,5 +1,6 @@
 """`embed` takes images of every kind and prepares them as evaluation does."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,12 @@ def test_computes_in_the_type_of_the_model(paths: list[Path]) -> None:
         ([None], "NoneType"),
         ([np.zeros((8, 8, 3), np.uint8), b"x"], "image 1"),
         (3, "int"),
+        (b"\xff\xd8", "image 0 is of type bytes"),
+        (io.BytesIO(b"\xff\xd8\n"), "image 0 is of type BytesIO"),
+        (np.zeros((8, 8), np.uint16), r"image // 257"),
+        (np.zeros((8, 8)), r"255 \* image\)"),
+        (np.zeros((8, 8), bool), "mask"),
+        (np.zeros((8, 8, 4), np.uint8), r"\[8, 8, 4\]"),
     ],
 )
 def test_what_is_no_image(model: Embedder, images: object, part: str) -> None:
