@@ -15,7 +15,7 @@ RamError                    exit code 1
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +28,13 @@ def on_one_line(name: Path | str) -> str:
         else letter
         for letter in str(name)
     )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class RamError(Exception):

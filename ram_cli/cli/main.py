@@ -1,10 +1,14 @@
 """The `ram` command: a table of contents, and the one place where errors become messages."""
 
 import errno
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ram_cli.cli.app import WORKER_ENDED, Body, build_app, wants_debug
@@ -143,8 +147,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its code
             stream.reconfigure(errors="backslashreplace")
     try:
-        app, arguments = build_app(COMMANDS, words)
-        app(args=arguments, prog_name="ram")
+        with _leaving_on_request():
+            app, arguments = build_app(COMMANDS, words)
+            app(args=arguments, prog_name="ram")
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
     except Interrupted as error:
@@ -170,6 +175,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
             unknown = WORKER_ENDED
         _stop(OUT_OF_MEMORY.get(name, unknown), error, words)
+
+
+@contextmanager
+def _leaving_on_request() -> Iterator[None]:
+    """Let SIGTERM end the command as an exception does, so that nothing half written stays.
+
+    Trainings take it for a request to write a checkpoint, while they run. The processes of a job
+    die of it at once: one that waits for another would never come to an exception.
+    """
+    if process_count() > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _unheard(_: object) -> None:

@@ -10,18 +10,12 @@ from huggingface_hub import EvalResult, ModelCardData, constants
 from ram_cli.evaluation.cost import QueryCost
 from ram_cli.evaluation.report import clean
 from ram_cli.export.card_results import results_section
+from ram_cli.export.citations import citations
 from ram_cli.export.graphs import Graphs
 from ram_cli.export.markdown import inline, table
 from ram_cli.export.results import Results, row_metrics, row_name
 from ram_cli.models import EmbedderConfig
 from ram_cli.version import __version__
-
-CITATION = """@inproceedings{suma2023large,
-  title     = {Large-to-small Image Resolution Asymmetry in Deep Metric Learning},
-  author    = {Suma, Pavel and Tolias, Giorgos},
-  booktitle = {WACV},
-  year      = {2023}
-}"""
 
 _TAGS_OF_STUDENTS = ("asymmetric-retrieval", "knowledge-distillation")
 _PLAIN = re.compile(r"[\w.][\w./@-]*")
@@ -106,7 +100,7 @@ def card(facts: CardFacts) -> str:
         facts.graphs.section() if facts.graphs else "",
         _training(facts),
         _licence(facts),
-        f"## Citation\n\nMade with ram, which implements:\n\n```bibtex\n{CITATION}\n```",
+        _citation(facts),
     ]
     body = "\n\n".join(section for section in sections if section)
     return f"---\n{_metadata(facts).to_yaml()}\n---\n\n{body}\n"
@@ -255,6 +249,14 @@ def _training(facts: CardFacts) -> str:
 
 def _licence(facts: CardFacts) -> str:
     return f"## Licence\n\n{inline(facts.licence) if facts.licence else 'None is stated.'}"
+
+
+def _citation(facts: CardFacts) -> str:
+    entries = citations(facts.record)
+    if not entries:
+        return ""
+    text = "\n\n".join(entries)
+    return f"## Citation\n\nThe method of this model:\n\n```bibtex\n{text}\n```"
 
 
 def _in_code(reference: str, otherwise: str) -> str:

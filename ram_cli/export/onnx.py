@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from ram_cli.errors import ConfigError, ModelError
+from ram_cli.errors import ConfigError, ModelError, causes, on_one_line
+from ram_cli.export.deadline import TooLongError, at_most
 from ram_cli.export.onnx_session import INPUT, OUTPUT, Engine
 from ram_cli.models import Embedder, model_hash
 from ram_cli.models.measure import REFUSALS
@@ -42,6 +43,11 @@ _LARGEST_FILE = 2**31 - 2**24
 _CROPPED = "shorter side to round(margin * size), then centre crop"
 _BATCHES = (1, 3)
 _OTHER_SIZE = 32
+_SECONDS_FOR_ANY_SIZE = 120
+"""After which a graph of one size has to do: formulas of a free size may grow without an end."""
+_FORMULAS = ("Same", "Window")
+"""In names of modules that pad by a formula of the size, which export cannot close: convolutions
+padded as TensorFlow does, windowed attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +180,18 @@ def _exported(graph: _Graph, kind: OnnxInput, size: int, *, free: bool) -> tuple
     for any_size in (True, False) if free else (False,):
         names = {0: "batch"} | (sizes if any_size else {})
         try:
-            with quiet():
+            with quiet(), at_most(_SECONDS_FOR_ANY_SIZE) if any_size else nullcontext():
                 return _program(graph, example, names), any_size
+        except TooLongError:
+            continue
         except (*REFUSALS, torch.onnx.OnnxExporterError) as error:
             if not any_size:
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                first = list(causes(error))[-1]
+                reason = next(iter(str(first).strip().splitlines()), type(first).__name__)
                 name = graph.model.config.backbone
-                raise ModelError(f"onnx: {name} cannot be exported: {reason}") from error
+                raise ModelError(
+                    f"onnx: {name} cannot be exported: {on_one_line(reason)}"
+                ) from error
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -204,8 +215,11 @@ def _may_be_free(model: Embedder) -> bool:
     """Whether no part of the network is known to depend on the size of its input."""
     config = model.config
     by_region = config.regional or config.pooling in ("rmac", "none")
-    # Padding as TensorFlow does is a formula of the size in every layer, which export cannot close.
-    padded = any("Same" in type(module).__name__ for module in model.backbone.modules())
+    padded = any(
+        formula in type(module).__name__
+        for module in model.backbone.modules()
+        for formula in _FORMULAS
+    )
     return not by_region and not padded and model.backbone.takes_size(config.input_size + 32)
 
 

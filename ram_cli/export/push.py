@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ram_cli.errors import ConfigError, OutputError, RamError
+from ram_cli.errors import ConfigError, OutputError, RamError, causes
 from ram_cli.export.results import PICTURE_FILE
 from ram_cli.models import MODEL_FILES
-from ram_cli.models.hub import OFFLINE, causes, network_errors, refusal
+from ram_cli.models.hub import OFFLINE, network_errors, refusal
 
 _LOGIN = "Run hf auth login, or set HF_TOKEN to a token that may write"
 _OURS = re.compile(r"model(\.int8)?\.onnx(\.data)?")

@@ -20,7 +20,9 @@ from ram_cli.models.pooling import POOLINGS, PoolingEntry, l2_normalise
 from ram_cli.models.projection import pca_projection, ridge_projection, whiten
 from ram_cli.models.whitening_file import (
     GALLERY_WHITENING_FILE,
+    MULTI_SCALE_FILE,
     WHITENING_FILE,
+    convert_whitening,
     copy_whitening,
     save_whitening,
     stored_whitening,
@@ -41,6 +43,7 @@ __all__ = [
     "GALLERY_WHITENING_FILE",
     "LANDMARK_SIZE",
     "MODEL_FILES",
+    "MULTI_SCALE_FILE",
     "POOLINGS",
     "RESULTS_FILE",
     "WHITENING_FILE",
@@ -52,6 +55,7 @@ __all__ = [
     "ZooEntry",
     "build_backbone",
     "build_embedder",
+    "convert_whitening",
     "copy_whitening",
     "fetch_from_hub",
     "find_in_zoo",

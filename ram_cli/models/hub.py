@@ -6,10 +6,9 @@ cache and the token are those of `huggingface_hub`: `HF_ENDPOINT`, `HF_HOME`, `H
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from ram_cli.errors import CheckpointError, ModelError, on_one_line
+from ram_cli.errors import CheckpointError, ModelError, causes, on_one_line
 from ram_cli.models.folder import CONFIG_FILE, RESULTS_FILE, WEIGHTS_FILE
 from ram_cli.models.pretrained import reachable
 
@@ -17,6 +16,7 @@ MODEL_FILES = (
     CONFIG_FILE,
     WEIGHTS_FILE,
     "whitening.safetensors",
+    "whitening-ms.safetensors",
     "gallery-whitening.safetensors",
     RESULTS_FILE,
 )
@@ -170,13 +170,6 @@ def _why(name: str, error: Exception) -> str:
     if constants.HF_HUB_OFFLINE:
         return f"{absent}, and {OFFLINE}. Check the name, or unset that."
     return f"{absent}, and {constants.ENDPOINT} does not answer. Check the name, or the connection."
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, what it was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _check_content(name: str, path: Path) -> None:

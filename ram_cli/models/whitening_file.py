@@ -21,6 +21,9 @@ from ram_cli.progress import SILENT, Reporter
 WHITENING_FILE = "whitening.safetensors"
 """Its name in a model folder; holds `m` `[D]` and `P` `[D, D]`, float64."""
 
+MULTI_SCALE_FILE = "whitening-ms.safetensors"
+"""Beside it, from a published network that tells them apart: that of vectors of several scales."""
+
 GALLERY_WHITENING_FILE = "gallery-whitening.safetensors"
 """In the folder of a student: the whitening of the teacher that it was exported with."""
 
@@ -72,23 +75,40 @@ def read_whitening(folder: Path | str, file: str = WHITENING_FILE) -> tuple[Tens
     return mean.double(), projection.double()
 
 
-def copy_whitening(
-    source: Path | str,
-    target: Path | str,
-    source_file: str = WHITENING_FILE,
-    file: str = WHITENING_FILE,
-) -> bool:
-    """Bring a whitening of one model folder into another; returns whether there was one.
+def copy_whitening(source: Path | str, target: Path | str) -> bool:
+    """Bring all whitenings of one model folder into another; returns whether it had its own.
 
     Raises:
+        CheckpointError: One is damaged.
+        OutputError: The folder cannot be written.
+    """
+    for file in (WHITENING_FILE, MULTI_SCALE_FILE, GALLERY_WHITENING_FILE):
+        if (found := read_whitening(source, file)) is not None:
+            with safe_open(Path(source) / file, framework="pt") as opened:
+                metadata: dict[str, str] = opened.metadata() or {}
+            save_whitening(target, *found, metadata, file)
+    return (Path(target) / WHITENING_FILE).is_file()
+
+
+def convert_whitening(name: str, folder: Path | str) -> bool:
+    """Keep in a model folder what was published with a network; returns whether that was any.
+
+    Args:
+        name: Published file, or name of the zoo.
+        folder: The model folder.
+
+    Raises:
+        ModelError: It was published in a file of its own, which cannot be had.
         CheckpointError: It is damaged.
         OutputError: The folder cannot be written.
     """
-    if (found := read_whitening(source, source_file)) is None:
+    metadata = {"published_with": Path(name).name}
+    single, several = (stored_whitening(name, scales=scales) for scales in ((1.0,), (1.0, 0.5)))
+    if single is None or several is None:
         return False
-    with safe_open(Path(source) / source_file, framework="pt") as opened:
-        metadata: dict[str, str] = opened.metadata() or {}
-    save_whitening(target, *found, metadata, file)
+    save_whitening(folder, *single, metadata)
+    if any(not one.equal(other) for one, other in zip(single, several, strict=True)):
+        save_whitening(folder, *several, metadata, MULTI_SCALE_FILE)
     return True
 
 
@@ -108,11 +128,16 @@ def stored_whitening(
     """
     several, path = len(scales) > 1, Path(name).expanduser()
     if path.is_dir():
-        return read_whitening(path)
+        return _of_folder(path, several=several)
     if path.is_file():
         found = published_whitening(path)
         wanted = "/ms" if several else "/ss"
         return found.get("") or next((w for key, w in found.items() if key.endswith(wanted)), None)
     if known := find_in_zoo(str(name)):
         return zoo_whitening(known, multi_scale=several, reporter=reporter)
-    return read_whitening(fetch_from_hub(str(name))) if is_hub_id(str(name)) else None
+    return _of_folder(fetch_from_hub(str(name)), several=several) if is_hub_id(str(name)) else None
+
+
+def _of_folder(folder: Path, *, several: bool) -> tuple[Tensor, Tensor] | None:
+    multi_scale = read_whitening(folder, MULTI_SCALE_FILE) if several else None
+    return read_whitening(folder) if multi_scale is None else multi_scale

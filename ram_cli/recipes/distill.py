@@ -31,11 +31,11 @@ from ram_cli.recipes.common import (
 )
 from ram_cli.recipes.comparison import Side, dimension_error
 from ram_cli.recipes.copies import training_images
+from ram_cli.recipes.networks import build_network, is_new
 from ram_cli.recipes.objectives import Distillation, build_objective, largest_view
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.training import (
     as_final,
-    build_network,
     open_run,
     seed_everything,
     train_network,
@@ -66,7 +66,7 @@ def run_distill(
     with open_run(settings, settings.student or "student") as run:
         # Seeded here: the student's first weights do not depend on which teacher was built.
         seed_everything(settings.seed)
-        student = _student(settings, teacher)
+        student = _student(settings, teacher, reporter)
         dataset = open_dataset(settings.dataset or "", settings, reporter)
         tests = open_tests(settings, dataset, reporter)
         workers = worker_count(settings.workers, runtime)
@@ -148,7 +148,7 @@ def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter
     return place(teacher, runtime).eval()
 
 
-def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
+def _student(settings: DistillSettings, teacher: Embedder, reporter: Reporter) -> Embedder:
     """A student that embeds in as many dimensions as the teacher.
 
     Like the teacher, it has a projection or none. Without one, a new student whose features are
@@ -160,11 +160,12 @@ def _student(settings: DistillSettings, teacher: Embedder) -> Embedder:
         dimension = 0 if teacher.projection is None else teacher.dimension
     name = settings.student or teacher.config.backbone
     student = build_network(
-        name, settings, dimension=dimension, adapter=width or 0, head_from=teacher
+        name, settings, reporter, dimension=dimension, adapter=width or 0, head_from=teacher
     )
-    if width is None and dimension == 0 and student.dimension != teacher.dimension:
+    fits = student.dimension == teacher.dimension
+    if is_new(name) and width is None and dimension == 0 and not fits:
         student = build_network(
-            name, settings, dimension=0, adapter=teacher.dimension, head_from=teacher
+            name, settings, reporter, dimension=0, adapter=teacher.dimension, head_from=teacher
         )
     if student.dimension != teacher.dimension:
         raise dimension_error(student.dimension, teacher.dimension)

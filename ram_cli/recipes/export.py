@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from ram_cli.engine import resolve_runtime
-from ram_cli.errors import OutputError
+from ram_cli.errors import ModelError, OutputError
 from ram_cli.export import Push, check_name, check_repository, push_folder
 from ram_cli.files import atomic_folder
 from ram_cli.models import (
     GALLERY_WHITENING_FILE,
     Embedder,
+    convert_whitening,
     copy_whitening,
     is_model_folder,
     load_model,
     model_hash,
+    save_whitening,
+    stored_whitening,
     write_model,
 )
 from ram_cli.progress import SILENT, Reporter, TableData
@@ -206,12 +209,7 @@ def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Report
     folder.mkdir(exist_ok=True)
     before = _vectors(part.model)
     write_model(part.model, folder, provenance=part.record)
-    if is_model_folder(part.source) and copy_whitening(part.source, folder):
-        reporter.note("the whitening that was learned for it goes with it")
-    if is_model_folder(part.source):
-        copy_whitening(part.source, folder, GALLERY_WHITENING_FILE, GALLERY_WHITENING_FILE)
-    if part.gallery is not None:
-        copy_whitening(part.gallery, folder, file=GALLERY_WHITENING_FILE)
+    _keep_whitening(part, folder, reporter)
     keep_results_of(part, folder)
     written = load_model(folder)
     difference = float((_vectors(written) - before).abs().max())
@@ -233,6 +231,25 @@ def _write(part: Part, staging: Path, settings: ExportSettings, reporter: Report
         difference,
         onnx,
     )
+
+
+def _keep_whitening(part: Part, folder: Path, reporter: Reporter) -> None:
+    """Write the whitening of a model's searches, so that `embed` gives what it gave before."""
+    keep = copy_whitening if is_model_folder(part.source) else convert_whitening
+    if keep(part.source, folder):
+        reporter.note("the whitening that was learned for it goes with it")
+    if part.gallery is None:
+        return
+    try:
+        whitening = stored_whitening(part.gallery, reporter=reporter)
+    except ModelError as error:
+        if part.place:
+            raise
+        reporter.warn(f"the whitening of its gallery does not go with it: {error}")
+        return
+    if whitening is not None:
+        metadata = {"published_with": Path(part.gallery).name}
+        save_whitening(folder, *whitening, metadata, GALLERY_WHITENING_FILE)
 
 
 def _vectors(model: Embedder) -> Tensor:

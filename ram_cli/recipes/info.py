@@ -10,6 +10,7 @@ from ram_cli.evaluation.cost import QueryCost, machine_name, query_cost
 from ram_cli.export import Results, read_results, row_metrics, row_name
 from ram_cli.models import (
     GALLERY_WHITENING_FILE,
+    MULTI_SCALE_FILE,
     WHITENING_FILE,
     EmbedderConfig,
     is_hub_id,
@@ -23,7 +24,11 @@ from ram_cli.recipes.common import model_folder
 from ram_cli.settings import InfoSettings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WHITENINGS = {WHITENING_FILE: "its own", GALLERY_WHITENING_FILE: "that of its teacher"}
+_WHITENINGS = {
+    WHITENING_FILE: "its own",
+    MULTI_SCALE_FILE: "another for several scales",
+    GALLERY_WHITENING_FILE: "that of its teacher",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Part:
         licence: As stated.
         teacher: The teacher that it is aligned with, where a reader can have it.
         student: The student that it is exported with.
-        gallery: Folder of the teacher that it is exported with, where that has a whitening.
+        gallery: Name of its teacher, where the folder is to hold the whitening of that.
     """
 
     place: str
@@ -103,7 +103,9 @@ def parts_of(source: str, settings: ExportSettings, reporter: Reporter) -> list[
     )
     recorded = str(teacher_record(source).get("name"))
     if not settings.pair:
-        return [replace(one, teacher=_published(recorded))]
+        known = published_as(source)
+        gallery = (ZOO[known].teacher or None) if known else None
+        return [replace(one, teacher=_published(recorded), gallery=gallery)]
     return _pair(one, settings, reporter)
 
 
@@ -172,7 +174,7 @@ def _pair(student: Part, settings: ExportSettings, reporter: Reporter) -> list[P
         model.set_input_size(size)
     if student.model.config.fit:  # it followed the teacher's vectors of that much of an image
         model.config = replace(model.config, fit=student.model.config.fit)
-    whitened = is_model_folder(found) and stored_whitening(found) is not None
+    whitened = stored_whitening(found) is not None
     reporter.note(f"its teacher is {found}, at {model.spec.size} px")
     own_reference, teacher_reference = _references(student.name, settings)
     own = _results(found, model)
@@ -232,8 +234,8 @@ def _record(source: str) -> dict[str, Any]:
     record: dict[str, Any] = {"converted_from": path.name if path.exists() else source}
     if known := published_as(source):
         record["dataset"] = {"name": ZOO[known].data}
-        if teacher := ZOO[known].teacher:  # whose whitening does not come along
-            record["teacher"] = {"name": teacher, "whitened": False}
+        if teacher := ZOO[known].teacher:
+            record["teacher"] = {"name": teacher}
     return record
 
 

@@ -20,7 +20,6 @@ from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS
 from ram_cli.models import Embedder
-from ram_cli.models.names import is_backbone_name
 from ram_cli.progress import SILENT, Reporter
 from ram_cli.recipes.common import (
     cache_bytes,
@@ -35,11 +34,11 @@ from ram_cli.recipes.common import (
 )
 from ram_cli.recipes.comparison import Side
 from ram_cli.recipes.copies import training_images
+from ram_cli.recipes.networks import build_network, is_new
 from ram_cli.recipes.outcome import TrainingResult, finished, open_tests, test_afterwards
 from ram_cli.recipes.projection import start_projection
 from ram_cli.recipes.training import (
     as_final,
-    build_network,
     open_run,
     seed_everything,
     train_network,
@@ -73,6 +72,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
         model = build_network(
             settings.backbone,
             settings,
+            reporter,
             dimension=settings.whitening,
             adapter=settings.adapter,
         )
@@ -122,7 +122,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
 
 
 def _wants_start(settings: TrainSettings) -> bool:
-    return settings.projection_start == "whitening" and is_backbone_name(settings.backbone)
+    return settings.projection_start == "whitening" and is_new(settings.backbone)
 
 
 def _objective(

@@ -31,20 +31,16 @@ from ram_cli.errors import ConfigError, OutputError
 from ram_cli.evaluation.extract import place
 from ram_cli.models import (
     Embedder,
-    build_embedder,
     freeze_batchnorm_statistics,
-    load_model,
     save_model,
     share_batchnorm_statistics,
 )
-from ram_cli.models.names import is_backbone_name
 from ram_cli.processes import process_count
 from ram_cli.progress import Reporter
 from ram_cli.recipes.common import (
     PLACE_FIELDS,
     choose_run_folder,
     chosen_fit,
-    model_folder,
     provenance,
     worker_count,
 )
@@ -266,34 +262,3 @@ def _optimisation(
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch, before networks draw their first weights."""
     set_seed(seed)
-
-
-def build_network(
-    name: str,
-    settings: TrainingSettings,
-    *,
-    dimension: int,
-    adapter: int = 0,
-    head_from: Embedder | None = None,
-) -> Embedder:
-    """The network to train: a model that exists, or a new head on a backbone.
-
-    Args:
-        name: Any name of a model.
-        settings: How to build the head.
-        dimension: D of a new projection, 0 for none.
-        adapter: Width of a new 1 x 1 convolution before pooling, 0 for none.
-        head_from: A model whose layers after the backbone a new one starts from.
-    """
-    if Path(name).expanduser().exists() or not is_backbone_name(name):
-        return load_model(model_folder(name))
-    return build_embedder(
-        name,
-        pooling=settings.pool,
-        dimension=dimension,
-        pretrained=settings.weights or settings.pretrained,
-        local_whitening=settings.local_whitening,
-        regional=settings.regional,
-        adapter=adapter,
-        init_from=head_from,
-    )

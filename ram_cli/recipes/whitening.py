@@ -12,7 +12,7 @@ from ram_cli.datasets import PAIRS, ImageSet, is_search_set, load_pairs, load_se
 from ram_cli.engine.collectives import all_have, by_first, first_says
 from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import Whitening, whiten_pca, whiten_supervised
-from ram_cli.models import is_model_folder, save_whitening, stored_whitening
+from ram_cli.models import MULTI_SCALE_FILE, is_model_folder, save_whitening, stored_whitening
 from ram_cli.processes import is_first
 from ram_cli.recipes.blocks import VectorBlocks, write_tensors
 from ram_cli.recipes.common import open_dataset
@@ -146,6 +146,7 @@ class Whitenings:
                 f"store_whitening: {name} is no model folder. Make one: ram export {name} --to …"
             )
         path = save_whitening(name, learned.mean, learned.projection, metadata)
+        (path.parent / MULTI_SCALE_FILE).unlink(missing_ok=True)  # was published, and is replaced
         self.blocks.reporter.note(f"whitening kept in {path}")
 
     def _images(self) -> WhiteningSource:

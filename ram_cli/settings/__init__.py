@@ -42,7 +42,7 @@ from ram_cli.settings.fields import (
     takes_auto,
     takes_many,
 )
-from ram_cli.settings.presets import PRESETS, dataset_of_network
+from ram_cli.settings.presets import PRESETS, dataset_of_network, preset_of
 from ram_cli.settings.published import MOVED_FLAGS, SHORT_FLAGS
 from ram_cli.settings.sources import known_runs, newest_run
 
@@ -89,6 +89,7 @@ __all__ = [
     "known_runs",
     "label_of",
     "newest_run",
+    "preset_of",
     "takes_auto",
     "takes_many",
     "unknown_variables",

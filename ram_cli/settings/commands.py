@@ -82,7 +82,11 @@ class TrainSettings(
     """Settings of `ram train`."""
 
     table: ClassVar[str] = "train"
-    preset_fields: ClassVar[frozenset[str]] = _OPTIMISATION_PRESETS | {"image_size", "mode"}
+    preset_fields: ClassVar[frozenset[str]] = _OPTIMISATION_PRESETS | {
+        "image_size",
+        "mode",
+        "whitening",
+    }
 
 
 class DistillSettings(

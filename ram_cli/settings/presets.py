@@ -15,6 +15,7 @@ def _preset(lr: float, lambda_ts: float, lambda_ss: float) -> dict[str, Any]:
 
 _LANDMARKS: dict[str, Any] = {
     "mode": "std",  # of ram train
+    "whitening": 0,  # of ram train; whitening is learned from pairs afterwards
     "method": "contrastive",
     "optimizer": "adam",
     "scheduler": "exponential",

@@ -1,9 +1,12 @@
 """Graphs of networks of every kind, compared with PyTorch."""
 
+import time
+
 import pytest
 import torch
 
 from ram_cli.errors import ModelError
+from ram_cli.export import onnx
 from ram_cli.export.onnx import check_onnx, side_to_check, write_onnx
 from ram_cli.models import build_embedder
 
@@ -40,3 +43,33 @@ def test_what_cannot_be_exported_is_named(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"test_resnet cannot be exported"):
         write_onnx(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_of_one_size_does_where_any_size_takes_too_long(tmp_path, monkeypatch):
+    model = build_embedder("timm:test_resnet", dimension=16, pretrained=False, input_size=64).eval()
+    program = onnx._program
+
+    def endless(graph, example, names):
+        while len(names) > 1:
+            time.sleep(0.01)
+        return program(graph, example, names)
+
+    monkeypatch.setattr(onnx, "_program", endless)
+    monkeypatch.setattr(onnx, "_SECONDS_FOR_ANY_SIZE", 1)
+    file = write_onnx(model, tmp_path)
+    assert not file.any_size
+    assert check_onnx(file, model, views(model)) <= 1e-4
+
+
+def test_the_first_cause_is_told(tmp_path, monkeypatch):
+    model = build_embedder("timm:test_resnet", dimension=16, pretrained=False, input_size=64).eval()
+
+    def failing(graph, example, names):
+        try:
+            raise ValueError("no such operator: odd\nand more")
+        except ValueError as error:
+            raise RuntimeError("the exporter failed") from error
+
+    monkeypatch.setattr(onnx, "_program", failing)
+    with pytest.raises(ModelError, match=r"cannot be exported: no such operator: odd$"):
+        write_onnx(model, tmp_path)

@@ -56,6 +56,45 @@ def test_unknown_names_and_values_list_the_closest(call, images, words, code, ex
     assert not Path("run/config.toml").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--pool", "mac"], "pool: {} is a model and keeps its own (gem), not mac"),
+        (["--regional"], "regional: {} is a model and keeps its own (off), not on"),
+        (["--adapter", "32"], "adapter: {} is a model and keeps its own (0), not 32"),
+        (["--no-pretrained"], "pretrained: {} brings its weights"),
+    ],
+)
+def test_a_model_that_exists_gets_no_other_head(call, teacher, words, told):
+    err = refused(
+        call,
+        *DISTILL,
+        "--teacher",
+        teacher,
+        "--student",
+        teacher,
+        *words,
+        "--output",
+        "run",
+        code=2,
+    )
+    assert told.format(teacher) in err
+    assert not Path("run/config.toml").exists()
+
+
+def test_training_goes_on_with_the_head_of_a_model(call, images, teacher):
+    said = [word for word in TRAIN if word not in ("--backbone", TINY, "--no-pretrained")]
+    base = [*said, "--backbone", teacher, "--dataset", images, "--epochs", "1", "--output", "run"]
+    dimension = base.index("--whitening")
+    err = refused(call, *base[:dimension], "--whitening", "32", *base[dimension + 2 :], code=2)
+    assert "whitening" in err
+    assert "(16), not 32" in err
+    code, _, err = call(*base[:dimension], *base[dimension + 2 :])
+    assert code == 0, err
+    assert "keeps its own head: whitening 16" in err
+    assert json.loads(Path("run/final/config.json").read_text())["model"]["dimension"] == 16
+
+
 @pytest.mark.parametrize("classes", [0, 1])
 def test_folders_without_classes_to_split(call, classes):
     Path("few").mkdir()

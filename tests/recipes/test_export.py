@@ -1,8 +1,10 @@
 """Exports through the command line: cards with results, pairs, and places that cannot be used."""
 
 import json
+import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,3 +195,22 @@ def test_a_teacher_is_found_from_another_folder_too(student, call):
     code, out, err = call("export", home / "small", "--to", "again", "--pair", "--json")
     assert code == 0, err
     assert json.loads(out)["teacher"]["source"] == str((home / "big").resolve())
+
+
+def test_sigterm_leaves_nothing_half_written(student, call, monkeypatch):
+    from ram_cli.recipes import export
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def asked_to_end(*_: object, **__: object) -> None:
+        assert list(Path().glob(".incomplete-*"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(export, "keep_results_of", asked_to_end)
+    code, out, err = call("export", student, "--to", "there")
+    assert (code, out) == (143, "")
+    assert "Traceback" not in err
+    assert list(Path().iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
