@@ -9,6 +9,8 @@ from ram_cli.cli.text import count, duration
 
 WINDOW = 30.0
 """Seconds over which the rate is taken: the start of the work, often slow, soon stops counting."""
+FEWEST = 8
+"""Steps it is taken over at least, however long they are: one of many trainings says little."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Meter:
         self.values = self.values | values  # a new one: the drawing thread may hold the old
         now = self.clock()
         self._marks.append((now, self.done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > WINDOW:
+        while len(self._marks) > FEWEST and now - self._marks[1][0] > WINDOW:
             self._marks.popleft()
 
     @property
@@ -68,8 +70,9 @@ class Meter:
         return f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
 
     def speed(self) -> str:
-        """Return `85.3 images/s`."""
-        return f"{count(self.rate)} {self.unit}/s"
+        """Return `85.3 images/s`, or `32.1 s each` of what takes longer than a second."""
+        rate = self.rate
+        return f"{count(1 / rate)} s each" if 0 < rate < 1 else f"{count(rate)} {self.unit}/s"
 
     def times(self) -> str:
         """Return the time taken and the time to go, `0:14 ETA 1:20`."""

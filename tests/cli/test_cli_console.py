@@ -77,6 +77,15 @@ def test_a_stalled_task_slows_down(clock):
     assert meter.rate == 1
 
 
+def test_what_takes_long_is_told_in_seconds_over_several_of_its_kind(clock):
+    meter = Meter("compare", 20, "trainings", done=0, clock=clock)
+    for seconds in (20, 100, 30, 50):
+        clock.now += seconds
+        meter.advance()
+    assert meter.speed() == "50 s each"
+    assert meter.remaining == 800
+
+
 def test_without_a_terminal_a_line_now_and_then_and_at_the_end(clock):
     stream = io.StringIO()
     reporter = ConsoleReporter(stream, clock)
