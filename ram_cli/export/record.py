@@ -17,18 +17,22 @@ def public_record(record: dict[str, Any]) -> dict[str, Any]:
     if isinstance(dataset := public.get("dataset"), dict):
         public["dataset"] = {key: value for key, value in dataset.items() if key != "source"}
     if isinstance(settings := public.get("settings"), dict):
-        public["settings"] = {key: _name_only(value) for key, value in settings.items()}
+        public["settings"] = {key: public_name(value) for key, value in settings.items()}
     if isinstance(teacher := public.get("teacher"), dict):
-        public["teacher"] = {key: _name_only(value) for key, value in teacher.items()}
+        public["teacher"] = {key: public_name(value) for key, value in teacher.items()}
     return public
 
 
-def _name_only(value: Any) -> Any:
-    """The last parts of what is a folder or file here, or was one; anything else as it is."""
+def public_name(value: Any) -> Any:
+    """The last parts of what is a folder or file here, or was one; anything else as it is.
+
+    Args:
+        value: A name, or lists and dictionaries of names and other values.
+    """
     if isinstance(value, list):
-        return [_name_only(item) for item in value]
+        return [public_name(item) for item in value]
     if isinstance(value, dict):
-        return {key: _name_only(item) for key, item in value.items()}
+        return {key: public_name(item) for key, item in value.items()}
     if not isinstance(value, str) or not _is_place(value):
         return value
     path = Path(value)

@@ -102,7 +102,7 @@ class Bench:
     def student(self, planned: PlannedRun, result: TrainingResult) -> Measured:
         """Results of the student that a training ended with."""
         model = load_model(result.model)
-        side = Side("student", model, model.spec.size)
+        side = Side(planned.name, model, model.spec.size)
         measured = self._kept(planned.name, side)
         self.comparison.forget(side)
         return measured

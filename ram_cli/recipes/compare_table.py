@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.evaluation.report import clean
+from ram_cli.export import public_name
 from ram_cli.export.markdown import inline
 from ram_cli.files import write_text
 from ram_cli.progress import TableData
@@ -78,8 +79,9 @@ def protocol_line(summary: Mapping[str, Any]) -> str:
     several = "s" if len(summary["seeds"]) > 1 else ""
     epochs = f"{summary['epochs']} epoch{'s' if summary['epochs'] > 1 else ''}"
     return (
-        f"Student {summary['student']} after teacher {summary['teacher']}, trained on "
-        f"{summary['trained on']}: {epochs} of {summary['per epoch']} {unit}, "
+        f"Student {public_name(summary['student'])} after teacher "
+        f"{public_name(summary['teacher'])}, trained on {public_name(summary['trained on'])}: "
+        f"{epochs} of {summary['per epoch']:,} {unit}, "
         f"{summary['batch']} a step, learning rate {summary['lr']:g} unless said otherwise; "
         f"seed{several} {seeds}, mean ± standard deviation. Percent, on classes that nothing was "
         "trained on."
