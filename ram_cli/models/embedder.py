@@ -6,7 +6,7 @@ an embedding.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,12 @@ from ram_cli.models.projection import orthogonal_start
 from ram_cli.views.spec import InputSpec
 from ram_cli.views.whole import Fit
 
-if TYPE_CHECKING:
-    from ram_cli.models.search_whitening import WhiteningSource
+
+class GalleryWhitening(Protocol):
+    """Knows the whitening of a model's searches, or finds it once it is needed."""
+
+    def find(self) -> tuple[Tensor, Tensor] | None:
+        """Mean m `[D]` and P `[D, D]`, applied as P(x − m); None where there is none."""
 
 
 class Embedder(nn.Module):
@@ -45,7 +49,7 @@ class Embedder(nn.Module):
         whitening_source: Finds the whitening of its searches; None for a model that was not loaded.
     """
 
-    whitening_source: "WhiteningSource | None" = None
+    whitening_source: GalleryWhitening | None = None
 
     def __init__(self, config: EmbedderConfig, backbone: Backbone) -> None:
         super().__init__()
