@@ -21,28 +21,23 @@ from torch import Tensor, nn
 
 from ram_cli.errors import ConfigError, ModelError, causes, on_one_line
 from ram_cli.export.deadline import TooLongError, at_most
-from ram_cli.export.onnx_session import INPUT, OUTPUT, Engine
+from ram_cli.export.onnx_session import INPUT, OUTPUT
 from ram_cli.models import Embedder, model_hash
 from ram_cli.models.measure import REFUSALS
 from ram_cli.version import __version__
 from ram_cli.views.evaluation import MARGIN
-from ram_cli.views.tensors import coefficients, normalise
+from ram_cli.views.tensors import coefficients
 
 OnnxInput = Literal["float", "uint8"]
 """What a graph takes: normalised `[B, 3, H, W]`, or pixels `[B, H, W, 3]`."""
 
 ONNX_FILE = "model.onnx"
-TOLERANCE = 1e-4
-"""Largest difference between components of both engines' vectors that passes for the same."""
-
 OPSET = 18
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights that one file can hold: 2 GiB is protobuf's limit, less room for the graph."""
 
 _CROPPED = "shorter side to round(margin * size), then centre crop"
-_BATCHES = (1, 3)
-_OTHER_SIZE = 32
 _SECONDS_FOR_ANY_SIZE = 120
 """After which a graph of one size has to do: formulas of a free size may grow without an end."""
 _FORMULAS = ("Same", "Window")
@@ -83,8 +78,10 @@ def require_onnx() -> None:
         )
 
 
-def write_onnx(model: Embedder, folder: Path, kind: OnnxInput = "float") -> OnnxFile:
-    """Write `model.onnx` into a folder that exists; see `check_onnx`.
+def write_onnx(
+    model: Embedder, folder: Path, kind: OnnxInput = "float", *, any_size: bool = True
+) -> OnnxFile:
+    """Write `model.onnx` into a folder that exists; see `onnx_check.write_compared`.
 
     The batch is free. The size is, where the network is free of it too: convolutions whose padding
     does not depend on it, and a pooling over the whole map.
@@ -93,12 +90,14 @@ def write_onnx(model: Embedder, folder: Path, kind: OnnxInput = "float") -> Onnx
         model: The model, on the CPU.
         folder: Where to.
         kind: With "uint8" the graph itself scales and normalises pixels.
+        any_size: Whether to try for a free size.
 
     Raises:
         ModelError: The network has something that ONNX, or its exporter, does not know.
     """
     graph = _Graph(model, kind).eval()
-    program, any_size = _exported(graph, kind, model.spec.size, free=_may_be_free(model))
+    may_be_free = any_size and _may_be_free(model)
+    program, any_size = _exported(graph, kind, model.spec.size, free=may_be_free)
     head = _strip(program.model, after="model.backbone")
     program.model.metadata_props.update(_description(model, kind, any_size=any_size))
     path = folder / ONNX_FILE
@@ -106,45 +105,6 @@ def write_onnx(model: Embedder, folder: Path, kind: OnnxInput = "float") -> Onnx
     program.save(path, external_data=weight_bytes > _LARGEST_FILE)
     files = tuple(sorted(file.name for file in folder.glob(f"{ONNX_FILE}*")))
     return OnnxFile(path, kind, any_size, files, head)
-
-
-def check_onnx(file: OnnxFile, model: Embedder, views: Tensor) -> float:
-    """Compare the vectors of ONNX Runtime with PyTorch's, in batches of 1 and 3.
-
-    Args:
-        file: The graph.
-        model: The model it was made of, on the CPU.
-        views: Real images, uint8 `[N, 3, S + 32, S + 32]`, N ≥ 3.
-
-    Returns:
-        Largest difference between two components, over all batches and both shapes.
-
-    Raises:
-        ModelError: It is more than `TOLERANCE`.
-    """
-    engine, size = Engine(file.path), model.spec.size
-    widths = (size, size + _OTHER_SIZE) if file.any_size else (size,)
-    largest = 0.0
-    for width in widths:
-        for batch in _BATCHES:
-            images = views[:batch, :, :size, :width]
-            with torch.inference_mode():
-                wanted = model(normalise(images, model.spec))
-            found = torch.from_numpy(engine.vectors(images))
-            difference = float((found - wanted).abs().max())
-            if not difference <= TOLERANCE:
-                raise ModelError(
-                    f"onnx: vectors of ONNX Runtime differ from PyTorch's by {difference:.1e} for "
-                    f"{batch} images of {size} × {width} pixels, more than {TOLERANCE:.0e}. "
-                    "Nothing is written; export without --onnx."
-                )
-            largest = max(largest, difference)
-    return largest
-
-
-def side_to_check(model: Embedder) -> int:
-    """Side of the views that `check_onnx` wants, in pixels."""
-    return model.spec.size + _OTHER_SIZE
 
 
 class _Graph(nn.Module):

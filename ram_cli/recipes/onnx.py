@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from ram_cli.engine import resolve_runtime
 from ram_cli.errors import ConfigError, RamError
 from ram_cli.evaluation import embed_images, label_metrics
 from ram_cli.export import Graphs
-from ram_cli.export.onnx import OnnxFile, check_onnx, require_onnx, side_to_check, write_onnx
+from ram_cli.export.onnx import OnnxFile, require_onnx
+from ram_cli.export.onnx_check import side_to_check, write_compared
 from ram_cli.export.onnx_int8 import CALIBRATION_IMAGES, write_int8
 from ram_cli.export.onnx_session import Engine
 from ram_cli.models import Embedder, is_model_folder, load_model, read_provenance
@@ -145,7 +146,8 @@ def write_graphs(
     record = read_provenance(source) if is_model_folder(source) else {}
     with _images(settings, record, reporter) as dataset:
         reporter.note(f"writing the graph; comparing it on images of {dataset.name}")
-        graph = write_onnx(model, folder, settings.onnx_input)
+        views = centre_crops(dataset.test, side_to_check(model), _COMPARED)
+        graph = write_compared(model, folder, settings.onnx_input, views=views)
         if not graph.any_size:
             reporter.note(
                 f"the graph takes {model.spec.size} × {model.spec.size} pixels only: "
@@ -154,8 +156,6 @@ def write_graphs(
             )
         if len(graph.files) > 1:
             reporter.note(f"more than 2 GiB: keep {' and '.join(graph.files)} side by side")
-        views = centre_crops(dataset.test, side_to_check(model), _COMPARED)
-        graph = replace(graph, difference=check_onnx(graph, model, views))
         if not settings.int8:
             return OnnxReport(graph)
         training = centre_crops(dataset.train_val, model.spec.size, CALIBRATION_IMAGES)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ram_cli.errors import ModelError
-from ram_cli.export import onnx
-from ram_cli.export.onnx import check_onnx, side_to_check, write_onnx
+from ram_cli.export import onnx, onnx_check
+from ram_cli.export.onnx import write_onnx
+from ram_cli.export.onnx_check import check_onnx, side_to_check, write_compared
 from ram_cli.models import build_embedder
 
 
@@ -73,3 +74,35 @@ def test_the_first_cause_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx, "_program", failing)
     with pytest.raises(ModelError, match=r"cannot be exported: no such operator: odd$"):
         write_onnx(model, tmp_path)
+
+
+def test_a_graph_that_is_right_at_one_size_only_is_of_that_size(tmp_path, monkeypatch):
+    model = build_embedder("timm:test_resnet", dimension=16, pretrained=False, input_size=64).eval()
+    real, checked = onnx_check.check_onnx, []
+
+    def wrong_elsewhere(file, model, views):
+        checked.append(file.any_size)
+        if file.any_size:
+            raise ModelError("onnx: vectors differ")
+        return real(file, model, views)
+
+    monkeypatch.setattr(onnx_check, "check_onnx", wrong_elsewhere)
+    file = write_compared(model, tmp_path, views=views(model))
+    assert checked == [True, False]
+    assert not file.any_size
+    assert file.difference <= 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_what_the_engine_cannot_compute_is_one_line(tmp_path, monkeypatch):
+    model = build_embedder("timm:test_resnet", dimension=16, pretrained=False, input_size=64).eval()
+
+    def failing(engine, images):
+        raise RuntimeError("Non-zero status code\nwhile running Add node")
+
+    monkeypatch.setattr(onnx_check.Engine, "vectors", failing)
+    with pytest.raises(
+        ModelError, match=r"cannot compute 1 images of 64 × 64 pixels: Non-zero .*"
+    ) as caught:
+        write_compared(model, tmp_path, views=views(model))
+    assert "\n" not in str(caught.value)
