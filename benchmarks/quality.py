@@ -125,10 +125,10 @@ class Quality:
         curve = Curve(self.dataset.val, self.gallery)
         teacher = load_model(options.teacher).requires_grad_(False).eval()
         seed_everything(seed)
-        student = distill._student(settings, teacher)
+        student = distill.build_student(settings, teacher)
 
         def take(network: nn.Module, epoch: int) -> None:
-            copied = distill._student(settings, teacher)
+            copied = distill.build_student(settings, teacher)
             copied.load_state_dict(network.state_dict())
             curve.take(copied, epoch)
 
@@ -155,7 +155,7 @@ def untrained(quality: Quality) -> dict[str, float]:
     """What a student scores before any training."""
     settings = quality.settings(1, Path("unused"))
     seed_everything(1)
-    student = distill._student(settings, load_model(quality.options.teacher))
+    student = distill.build_student(settings, load_model(quality.options.teacher))
     return Curve(quality.dataset.val, quality.gallery).take(student, 0)
 
 

@@ -66,7 +66,7 @@ def run_distill(
     with open_run(settings, settings.student or "student") as run:
         # Seeded here: the student's first weights do not depend on which teacher was built.
         seed_everything(settings.seed)
-        student = _student(settings, teacher, reporter)
+        student = build_student(settings, teacher, reporter)
         dataset = open_dataset(settings.dataset or "", settings, reporter)
         tests = open_tests(settings, dataset, reporter)
         workers = worker_count(settings.workers, runtime)
@@ -148,12 +148,22 @@ def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter
     return place(teacher, runtime).eval()
 
 
-def _student(settings: DistillSettings, teacher: Embedder, reporter: Reporter) -> Embedder:
+def build_student(
+    settings: DistillSettings, teacher: Embedder, reporter: Reporter = SILENT
+) -> Embedder:
     """A student that embeds in as many dimensions as the teacher.
 
     Like the teacher, it has a projection or none. Without one, a new student whose features are
     not as wide as the teacher's gets a 1 x 1 convolution to that width (Budnik & Avrithis, CVPR
     2021).
+
+    Args:
+        settings: Of the command.
+        teacher: Gallery network, whose head a new student starts from.
+        reporter: Told where a student that exists keeps its own head.
+
+    Raises:
+        ConfigError: It has another width, or is asked for another head than it has.
     """
     width, dimension = settings.adapter, settings.whitening
     if dimension is None:
