@@ -40,9 +40,10 @@ _LARGEST_FILE = 2**31 - 2**24
 _CROPPED = "shorter side to round(margin * size), then centre crop"
 _SECONDS_FOR_ANY_SIZE = 120
 """After which a graph of one size has to do: formulas of a free size may grow without an end."""
-_FORMULAS = ("Same", "Window")
-"""In names of modules that pad by a formula of the size, which export cannot close: convolutions
-padded as TensorFlow does, windowed attention."""
+_FORMULAS = ("Same", "Window", "TinyVit", "MobileVit", "VisionTransformerMap")
+"""In names of modules that pad or resample by a formula of the size, which export cannot close:
+convolutions padded as TensorFlow does, windowed attention, patches of MobileViT, torchvision's ViT.
+"""
 
 
 @dataclass(frozen=True, slots=True)

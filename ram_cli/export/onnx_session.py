@@ -41,7 +41,7 @@ class Engine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what is raised need not be printed as well
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -92,6 +92,9 @@ def refusals() -> tuple[type[Exception], ...]:
     """What ONNX Runtime and its tools raise at a graph, and a graph without our metadata."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = ("Fail", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    names = (
+        "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile",
+        "NotImplemented", "RuntimeException",
+    )  # fmt: skip
     own: list[type[Exception]] = [getattr(state, name) for name in names]
     return (KeyError, RuntimeError, ValueError, *own)

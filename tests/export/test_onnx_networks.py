@@ -1,6 +1,7 @@
 """Graphs of networks of every kind, compared with PyTorch."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,6 +45,12 @@ def test_what_cannot_be_exported_is_named(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"test_resnet cannot be exported"):
         write_onnx(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backbone", ["mobilevit_xxs", "tiny_vit_5m_224"])
+def test_nobody_waits_for_formulas_that_never_close(backbone):
+    model = build_embedder(f"timm:{backbone}", dimension=16, pretrained=False, input_size=128)
+    assert not onnx._may_be_free(model)
 
 
 def test_a_graph_of_one_size_does_where_any_size_takes_too_long(tmp_path, monkeypatch):
@@ -92,6 +99,8 @@ def test_a_graph_that_is_right_at_one_size_only_is_of_that_size(tmp_path, monkey
     assert not file.any_size
     assert file.difference <= 1e-4
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    with pytest.raises(ModelError, match=r"cannot compute 1 images of 64 × 96 pixels: "):
+        real(replace(file, any_size=True), model, views(model))  # what the engine itself raises
 
 
 def test_what_the_engine_cannot_compute_is_one_line(tmp_path, monkeypatch):
