@@ -1,7 +1,7 @@
 """The card of a model: a README.md made of what is known about it, and of nothing else."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ _SHOWN_ALWAYS = (
     "epochs", "images_per_epoch", "batch_size", "accumulate", "optimizer", "scheduler", "lr",
     "weight_decay", "precision", "seed", "fit",
 )  # fmt: skip
+_SAYS_NOTHING = (("accumulate", 1),)
 _SHOWN_FOR = {
     "coupled": ("method", "views", "lambda_ts", "lambda_ss", "mixup_alpha"),
     "distill": ("method", "loss_margin", "negatives"),
@@ -73,6 +74,7 @@ class CardFacts:
         teacher: The teacher that it is aligned with, where a reader can have it.
         student: The student that it is exported with.
         graphs: Graphs for ONNX Runtime that lie beside the card.
+        whitening: Whose whitening lies beside the card; empty for none.
     """
 
     name: str
@@ -87,6 +89,7 @@ class CardFacts:
     teacher: Reference | None = None
     student: Reference | None = None
     graphs: Graphs | None = None
+    whitening: str = ""
 
 
 def card(facts: CardFacts) -> str:
@@ -183,29 +186,49 @@ def _saving(facts: CardFacts) -> str:
 def _parts(facts: CardFacts) -> str:
     config, cost = facts.config, facts.cost
     projection = f", projected to {config.dimension}" if config.projection else ""
-    red, green, blue = zip(config.mean, config.std, strict=True)
-    values = "; ".join(f"{mean:g} ± {std:g}" for mean, std in (red, green, blue))
     rows = [
         ["backbone", inline(config.backbone)],
         ["pooling", inline(("regional " if config.regional else "") + config.pooling) + projection],
-        ["embedding", f"{config.dimension} dimensions, unit length"],
-        ["input", f"{config.input_size} pixels; red, green, blue: {values}"],
+        ["embedding", f"{config.dimension} dimensions, unit length, compared by dot product"],
+        ["input", _input(config)],
+        ["normalisation", f"mean {_of_channels(config.mean)}; std {_of_channels(config.std)}"],
+        *([["whitening", _whitening(facts)]] if facts.whitening else []),
         ["parameters", f"{cost.parameters / 1e6:.2f} M"],
         [f"one query of {cost.size} px", f"{cost.gmac:.3f} GMAC, {cost.milliseconds:.1f} ms"],
     ]
     remark = f"The time is that of the network alone, fp32, one image, on {inline(facts.machine)}."
-    return f"{table(['', ''], rows)}\n\n{remark}"
+    return f"{table(['part', 'value'], rows)}\n\n{remark}"
+
+
+def _input(config: EmbedderConfig) -> str:
+    if config.fit == "whole":
+        return f"RGB, whole images of at most {config.input_size} px on the longer side"
+    return f"RGB, {config.input_size} px{', centre crops' if config.fit else ''}"
+
+
+def _whitening(facts: CardFacts) -> str:
+    """Whose it is, and how to have it: `embed` whitens vectors of whole images by itself."""
+    by_embed = "`embed`" if facts.config.fit == "whole" else "`embed(…, whitening=True)`"
+    return f"{inline(facts.whitening)}, applied by {by_embed} and `ram test --whiten`"
+
+
+def _of_channels(values: Sequence[float]) -> str:
+    """One number where red, green and blue have the same, else three."""
+    return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _use(facts: CardFacts) -> str:
     own = _in_code(facts.reference, "this")
-    if facts.teacher:
-        teacher = _in_code(facts.teacher.name, "the/teacher")
+    if facts.teacher or facts.student:
+        teacher = _in_code(facts.teacher.name, "the/teacher") if facts.teacher else own
+        student = _in_code(facts.student.name, "the/student") if facts.student else own
         code = (
-            f'teacher = ram_cli.load_model("{teacher}")\nstudent = ram_cli.load_model("{own}")\n'
-            'scores = student.embed("query.jpg") @ teacher.embed(["a.jpg", "b.jpg"]).T  # [1, 2]'
+            f'teacher = ram_cli.load_model("{teacher}")\n'
+            f'student = ram_cli.load_model("{student}")\n'
+            f'gallery = teacher.embed(["a.jpg", "b.jpg"])  # [2, {facts.config.dimension}]\n'
+            'scores = student.embed("query.jpg") @ gallery.T  # [1, 2]'
         )
-        command = f"ram test --student {own} --teacher {teacher} --asym --dataset FOLDER"
+        command = f"ram test --student {student} --teacher {teacher} --asym --dataset FOLDER"
     else:
         code = (
             f'model = ram_cli.load_model("{own}")\n'
@@ -232,7 +255,7 @@ def _training(facts: CardFacts) -> str:
     rows += [
         [inline(name.replace("_", " ")), inline(settings[name])]
         for name in (*first, *_SHOWN_ALWAYS)
-        if settings.get(name) not in (None, "auto")
+        if settings.get(name) not in (None, "auto") and (name, settings[name]) not in _SAYS_NOTHING
     ]
     metrics = record.get("metrics")
     if isinstance(metrics, Mapping):
@@ -242,8 +265,8 @@ def _training(facts: CardFacts) -> str:
             if isinstance(value, int | float) and name != "score"
         ]
     return (
-        f"## Training\n\n{table(['', ''], rows)}\n\nThe whole record, with every setting, is in "
-        "`config.json`."
+        f"## Training\n\n{table(['setting', 'value'], rows)}\n\n"
+        "The whole record, with every setting, is in `config.json`."
     )
 
 

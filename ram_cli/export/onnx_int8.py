@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ram_cli.errors import ModelError
+from ram_cli.errors import ModelError, OutputError
 from ram_cli.export.onnx import OnnxFile, quiet
 from ram_cli.export.onnx_session import INPUT, Engine, refusals
 
@@ -37,7 +37,9 @@ def write_int8(file: OnnxFile, views: Tensor, weight_bits: int = 8) -> OnnxFile:
 
     Raises:
         ModelError: ONNX Runtime cannot quantise the graph.
+        OutputError: The disk is full.
     """
+    from google.protobuf.message import DecodeError
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     path = file.path.with_name(INT8_FILE)
@@ -57,6 +59,10 @@ def write_int8(file: OnnxFile, views: Tensor, weight_bits: int = 8) -> OnnxFile:
                 nodes_to_exclude=list(file.head),
                 use_external_data_format=large,
             )
+    except DecodeError as error:  # what was just written beside the graph, and not whole
+        raise OutputError(
+            f"cannot write {path}: a file for it is cut off. Is the disk full?"
+        ) from error
     except refusals() as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"int8: the graph cannot be quantised: {reason}") from error

@@ -24,6 +24,7 @@ from ram_cli.models.whitening_file import (
     WHITENING_FILE,
     convert_whitening,
     copy_whitening,
+    kept_whitening,
     save_whitening,
     stored_whitening,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "freeze_batchnorm_statistics",
     "is_hub_id",
     "is_model_folder",
+    "kept_whitening",
     "l2_normalise",
     "load_model",
     "model_hash",

@@ -28,6 +28,18 @@ GALLERY_WHITENING_FILE = "gallery-whitening.safetensors"
 """In the folder of a student: the whitening of the teacher that it was exported with."""
 
 
+_WHOSE = {
+    WHITENING_FILE: "its own",
+    MULTI_SCALE_FILE: "another for several scales",
+    GALLERY_WHITENING_FILE: "that of its teacher",
+}
+
+
+def kept_whitening(folder: Path | str) -> str:
+    """Whose whitening a model folder holds, in words; empty for none."""
+    return " and ".join(whose for file, whose in _WHOSE.items() if Path(folder, file).is_file())
+
+
 def save_whitening(
     folder: Path | str,
     mean: Tensor,

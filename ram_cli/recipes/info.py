@@ -9,12 +9,10 @@ from ram_cli.engine import resolve_runtime
 from ram_cli.evaluation.cost import QueryCost, machine_name, query_cost
 from ram_cli.export import Results, read_results, row_metrics, row_name
 from ram_cli.models import (
-    GALLERY_WHITENING_FILE,
-    MULTI_SCALE_FILE,
-    WHITENING_FILE,
     EmbedderConfig,
     is_hub_id,
     is_model_folder,
+    kept_whitening,
     load_model,
     model_hash,
     read_provenance,
@@ -24,11 +22,6 @@ from ram_cli.recipes.common import model_folder
 from ram_cli.settings import InfoSettings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WHITENINGS = {
-    WHITENING_FILE: "its own",
-    MULTI_SCALE_FILE: "another for several scales",
-    GALLERY_WHITENING_FILE: "that of its teacher",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +150,6 @@ def run_info(settings: InfoSettings, reporter: Reporter = SILENT) -> InfoResult:
     for size in settings.size or (model.spec.size,):
         model.set_input_size(size)
         costs.append(query_cost(model, runtime=runtime, size=size))
-    kept = [whose for file, whose in _WHITENINGS.items() if known and Path(name, file).is_file()]
     commit = Path(name).name if is_hub_id(settings.model) else ""
     return InfoResult(
         settings.model,
@@ -165,7 +157,7 @@ def run_info(settings: InfoSettings, reporter: Reporter = SILENT) -> InfoResult:
         costs,
         read_provenance(name) if known else {},
         machine_name(runtime.device),
-        whitening=" and ".join(kept),
+        whitening=kept_whitening(name) if known else "",
         commit=commit if _COMMIT.fullmatch(commit) else "",
         results=results,
     )

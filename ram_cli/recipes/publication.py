@@ -27,6 +27,7 @@ from ram_cli.models import (
     Embedder,
     find_in_zoo,
     is_model_folder,
+    kept_whitening,
     load_model,
     model_hash,
     published_as,
@@ -146,6 +147,7 @@ def text_of_card(
         teacher=part.teacher,
         student=part.student,
         graphs=graphs,
+        whitening=kept_whitening(folder),
     )
     write_text(folder / CARD_FILE, card(facts))
 

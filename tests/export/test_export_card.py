@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,28 @@ def test_a_card_says_what_is_known() -> None:
     ]  # fmt: skip
     assert "validation score" not in body
     assert ModelCard(text).data.eval_results
+
+
+def test_a_teacher_is_shown_at_work_with_its_student() -> None:
+    student = Reference.on_hub("someone/s")
+    _, body = parsed(card(facts(record={}, student=student, whitening="its own")))
+    for part in (
+        'teacher = ram_cli.load_model("someone/my-student")',
+        'student = ram_cli.load_model("someone/s")',
+        "--student someone/s --teacher someone/my-student --asym",
+        "| whitening | its own, applied by `embed(…, whitening=True)` and",
+    ):
+        assert part in body, part
+    assert "| whitening" not in parsed(card(facts()))[1]
+
+
+def test_an_input_is_described_in_full() -> None:
+    _, body = parsed(card(facts(config=replace(CONFIG, fit="crop"))))
+    assert "| input | RGB, 32 px, centre crops |" in body
+    assert "| normalisation | mean 0.5, 0.4, 0.3; std 0.2 |" in body
+    _, body = parsed(card(facts(config=replace(CONFIG, fit="whole"), whitening="its own")))
+    assert "| input | RGB, whole images of at most 32 px on the longer side |" in body
+    assert "its own, applied by `embed` and `ram test --whiten`" in body
 
 
 def test_nothing_is_claimed_that_is_not_known() -> None:

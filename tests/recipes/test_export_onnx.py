@@ -4,7 +4,9 @@ import ast
 import io
 import json
 import re
+import resource
 import shutil
+import signal
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +20,10 @@ from tiny_runs import DISTILL
 
 import ram_cli
 from ram_cli.datasets import load_dataset
+from ram_cli.errors import OutputError
 from ram_cli.evaluation import label_metrics
 from ram_cli.export import onnx as graphs
+from ram_cli.export.onnx_int8 import write_int8
 from ram_cli.models import model_hash
 from ram_cli.recipes.onnx import centre_crops, teacher_of
 from ram_cli.views import normalise
@@ -195,6 +199,21 @@ def test_a_graph_that_is_not_the_model_leaves_nothing(call, teacher, exported, m
     assert len([line for line in err.splitlines() if line.startswith("error")]) == 1
     assert "differ" in err
     assert not list(Path().iterdir())
+
+
+def test_a_full_disk_while_integers_are_written_is_one_line(exported, tmp_path):
+    """ONNX writes the graph once more, with shapes, and does not notice that it is cut off."""
+    path = Path(shutil.copy(exported / "model.onnx", tmp_path))
+    file = graphs.OnnxFile(path, "float", any_size=True, files=(path.name,), head=())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"int8\.onnx: .* Is the disk full\?"):
+            write_int8(file, torch.zeros(8, 3, 48, 48, dtype=torch.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_what_is_missing_is_named(call, teacher, monkeypatch):
