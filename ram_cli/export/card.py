@@ -196,7 +196,10 @@ def _parts(facts: CardFacts) -> str:
         ["parameters", f"{cost.parameters / 1e6:.2f} M"],
         [f"one query of {cost.size} px", f"{cost.gmac:.3f} GMAC, {cost.milliseconds:.1f} ms"],
     ]
-    remark = f"The time is that of the network alone, fp32, one image, on {inline(facts.machine)}."
+    remark = (
+        "The time is that of the network alone, fp32, one image, the fastest of several runs, on "
+        f"{inline(facts.machine)}."
+    )
     return f"{table(['part', 'value'], rows)}\n\n{remark}"
 
 
