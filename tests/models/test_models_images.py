@@ -56,6 +56,18 @@ def test_kinds_mean_the_same_and_may_be_mixed(model: Embedder, paths: list[Path]
         torch.testing.assert_close(model.embed(several), vectors[:2], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("side", "equal"), [(144, True), (320, False)])
+def test_only_a_file_far_larger_than_the_view_is_decoded_at_a_fraction(
+    model: Embedder, tmp_path: Path, side: int, equal: bool
+) -> None:
+    coarse = np.random.default_rng(5).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(coarse).resize((side + 40, side), Image.Resampling.BICUBIC).save(path)
+    found, wanted = model.embed(path), model.embed(Image.open(path))
+    assert torch.equal(found, wanted) is equal
+    assert float(found @ wanted.T) > 0.999
+
+
 def test_grey_rotated_and_transparent_images(model: Embedder, paths: list[Path]) -> None:
     image = Image.open(paths[1])
     grey = np.array(image.convert("L"))
