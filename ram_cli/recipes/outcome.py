@@ -83,10 +83,11 @@ class TrainingResult:
 
     def notes(self) -> list[str]:
         """Where the model is."""
+        steps = "step" if self.steps == 1 else "steps"
         best = f", best of epoch {self.best_epoch}" if self.best_epoch else ""
         return [
             f"model: {self.model}{best}",
-            f"run: {self.run} ({self.steps} steps, {self.seconds:.0f} s)",
+            f"run: {self.run} ({self.steps} {steps}, {self.seconds:.0f} s)",
         ]
 
 
