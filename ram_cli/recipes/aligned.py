@@ -87,7 +87,8 @@ def _folder_of(teacher: str, student: str, beside: Path) -> str:
     except ModelError as error:
         raise ConfigError(
             f"teacher: {student} is aligned with {teacher}, which cannot be had from here. Run "
-            f"where it is, or bring its folder to {beside}. ({error})"
+            f"where it is, bring its folder to {beside}, or name it to ram test with --teacher. "
+            f"({error})"
         ) from error
     return folder
 

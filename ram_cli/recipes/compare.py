@@ -22,7 +22,7 @@ from ram_cli.recipes.compare_plan import PlannedRun, plan_runs, protocol, summar
 from ram_cli.recipes.compare_results import Bench, CompareRow, Measured, gather, row_json
 from ram_cli.recipes.compare_table import failure_lines, protocol_line, table_data, write_tables
 from ram_cli.recipes.comparison import Comparison, Side
-from ram_cli.recipes.distill import completed, open_teacher, run_distill
+from ram_cli.recipes.distill import check_student, completed, open_teacher, run_distill
 from ram_cli.recipes.features import keep_vectors
 from ram_cli.recipes.outcome import TrainingResult, finished
 from ram_cli.recipes.training import changed_settings
@@ -86,6 +86,7 @@ def run_compare(settings: CompareSettings, reporter: Reporter = SILENT) -> Compa
     shared = protocol(settings)
     teacher = open_teacher(shared, runtime, reporter)
     shared = completed(shared, teacher, reporter)
+    check_student(shared, teacher, reporter)
     from_teacher = {name: getattr(shared, name) for name in ("dataset", "student", "fit")}
     settings = settings.model_copy(update=from_teacher)
     dataset = open_dataset(settings.dataset or "", settings, reporter)

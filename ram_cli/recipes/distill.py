@@ -133,6 +133,19 @@ def completed(settings: Distilling, teacher: Embedder, reporter: Reporter) -> Di
     return settings.model_copy(update=found) if found else settings
 
 
+def check_student(settings: DistillSettings, teacher: Embedder, reporter: Reporter) -> None:
+    """Refuse a student that no training can begin with, before the first of several begins.
+
+    A new student is built from random weights for that, so that nothing is fetched.
+
+    Raises:
+        RamError: The student cannot be had, or does not fit the teacher or the settings.
+    """
+    if settings.weights is None and is_new(settings.student or teacher.config.backbone):
+        settings = settings.model_copy(update={"pretrained": False})
+    _student(settings, teacher, reporter)
+
+
 def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
     """The gallery network, in the size it will be seen at, never to be trained."""
     if meant := AML_TEACHERS.get(settings.teacher):
@@ -178,7 +191,13 @@ def build_student(
             name, settings, reporter, dimension=0, adapter=teacher.dimension, head_from=teacher
         )
     if student.dimension != teacher.dimension:
-        raise dimension_error(student.dimension, teacher.dimension)
+        if is_new(name):
+            raise dimension_error(student.dimension, teacher.dimension)
+        raise ConfigError(
+            f"student: {name} embeds in {student.dimension} dimensions, the teacher in "
+            f"{teacher.dimension}. Name a backbone, which gets a new head, or choose a teacher of "
+            f"{student.dimension}."
+        )
     student.set_input_size(settings.image_size or teacher.spec.size // 2)
     return student
 

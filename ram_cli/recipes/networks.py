@@ -57,7 +57,10 @@ def build_network(
 def _check_head(
     name: str, model: Embedder, settings: TrainSettings | DistillSettings, reporter: Reporter
 ) -> None:
-    """Refuse what a person asks of a new head; remark on defaults that a model does not follow."""
+    """Refuse what a person asks of a new head; remark on what a model does not follow.
+
+    A run that goes on keeps the model that it began with, whatever its settings say.
+    """
     config = model.config
     own: dict[str, Any] = {
         "pool": config.pooling,
@@ -75,7 +78,8 @@ def _check_head(
         if asked == value or asked is None:
             continue
         usual = type(settings).model_fields[field].get_default()
-        if asked == usual or (field in settings.preset_fields and asked == preset.get(field)):
+        by_preset = field in settings.preset_fields and asked == preset.get(field)
+        if asked == usual or by_preset or settings.resume is not None:
             kept.append(f"{field} {_written(value)}")
         elif field in ("pretrained", "weights"):
             faults.append(f"{field}: {name} brings its weights. Leave it out, or name a backbone.")

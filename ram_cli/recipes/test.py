@@ -1,24 +1,20 @@
 """`ram test`: exact retrieval metrics of one model, or of a student and a teacher."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ram_cli.datasets import (
-    Dataset,
-    is_search_set,
-)
 from ram_cli.errors import ConfigError
-from ram_cli.models import is_model_folder, load_model, read_provenance
+from ram_cli.models import load_model
 from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter, TableData
 from ram_cli.recipes.aligned import find_teacher, size_at_distillation, teacher_named
+from ram_cli.recipes.as_trained import datasets_to_test
 from ram_cli.recipes.common import (
     chosen_fit,
     fit_of,
     model_folder,
-    open_dataset,
     open_runtime,
     worker_count,
 )
@@ -30,8 +26,6 @@ from ram_cli.recipes.rows import ResultRow, rows_table, test_tables
 from ram_cli.recipes.search_pictures import write_search_pictures
 from ram_cli.recipes.store import VectorStore
 from ram_cli.settings import TestSettings, newest_run
-
-_SPLIT_FIELDS = ("split_seed", "test_ratio", "val_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +96,7 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     landmarks = search_landmarks(settings, comparison, names, pairs)
     rows = [row for found in landmarks for row in found.rows]
     shown: list[Shown] = []
-    for dataset in _datasets(settings, name, reporter):
+    for dataset in datasets_to_test(settings, name, reporter):
         images = dataset.splits[settings.split]
         fit = chosen_fit(settings.fit or fit_of(student_model), dataset)
         comparison.fits[images.name] = fit
@@ -146,7 +140,7 @@ def _pairs(settings: TestSettings, student: Side, teacher: Side | None) -> list[
     pairs: list[tuple[Side, Side]] = []
     if teacher is not None and settings.baselines:
         pairs.append((teacher, teacher))
-        if teacher.model.backbone.takes_size(student.size):
+        if student.size != teacher.size and teacher.model.backbone.takes_size(student.size):
             pairs.append((teacher.at(student.size), teacher))
     if teacher is not None and settings.asymmetric:
         pairs.append((student, teacher))
@@ -178,50 +172,12 @@ def _newest_student(reporter: Reporter) -> str:
     return str(found)
 
 
-def _datasets(settings: TestSettings, model: str, reporter: Reporter) -> list[Dataset]:
-    """The datasets named, else the one the student was trained on, split as it was then."""
-    origin = _origin(model)
-    if settings.dataset:
-        return [
-            open_dataset(name, _split_as_trained(settings, name, origin, reporter), reporter)
-            for name in settings.dataset
-            if not is_search_set(name)
-        ]
-    if "source" not in origin:
-        raise ConfigError("dataset: the model does not say what it was trained on. Name one.")
-    name = str(origin["source"])
-    return [open_dataset(name, _split_as_trained(settings, name, origin, reporter), reporter)]
-
-
-def _origin(model: str) -> Mapping[str, Any]:
-    if not is_model_folder(model):
-        return {}
-    dataset = read_provenance(model).get("dataset", {})
-    return dataset if isinstance(dataset, dict) else {}
-
-
-def _split_as_trained(
-    settings: TestSettings, name: str, origin: Mapping[str, Any], reporter: Reporter
-) -> TestSettings:
-    """Split a folder as for training: other test classes might have been trained on."""
-    if name != origin.get("source"):
-        return settings
-    trained = {key: origin[key] for key in _SPLIT_FIELDS if origin.get(key) is not None}
-    differing = [key for key, value in trained.items() if getattr(settings, key) != value]
-    asked = [key for key in differing if key in settings.model_fields_set]
-    if asked:
-        flags = ", ".join(f"--{key.replace('_', '-')}" for key in asked)
-        reporter.warn(
-            f"{flags}: not as when the model was trained, so it may know these test classes"
-        )
-        trained = {key: value for key, value in trained.items() if key not in asked}
-    return settings.model_copy(update=trained)
-
-
 def _cost_remark(comparison: Comparison, student: Side, teacher: Side | None) -> list[str]:
     if teacher is None:
         return []
     ours, theirs = comparison.cost(student), comparison.cost(teacher)
+    if ours.gmac >= theirs.gmac:
+        return []
     return [
         f"a query costs {ours.gmac:.2f} GMAC instead of {theirs.gmac:.2f} "
         f"({theirs.gmac / ours.gmac:.1f} times less), "

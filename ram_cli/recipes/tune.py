@@ -17,7 +17,7 @@ from ram_cli.files import write_text
 from ram_cli.models import model_hash
 from ram_cli.progress import SILENT, Reporter, Task
 from ram_cli.recipes.common import choose_run_folder, open_dataset, open_runtime, with_pinned
-from ram_cli.recipes.distill import completed, open_teacher, run_distill
+from ram_cli.recipes.distill import check_student, completed, open_teacher, run_distill
 from ram_cli.recipes.training import MAY_CHANGE
 from ram_cli.recipes.trials import TrialReporter, TuneResult, best_of
 from ram_cli.settings import DistillSettings, TuneSettings
@@ -44,6 +44,8 @@ def run_tune(settings: TuneSettings, reporter: Reporter = SILENT) -> TuneResult:
     settings = with_pinned(settings, "teacher", "student")
     teacher = open_teacher(settings, runtime, reporter)
     settings = completed(settings, teacher, reporter)
+    if settings.resume is None:
+        check_student(settings, teacher, reporter)
     dataset = open_dataset(settings.dataset or "", settings, reporter)
     if dataset.val.class_count == len(dataset.val):
         raise ConfigError(
