@@ -143,7 +143,7 @@ def check_student(settings: DistillSettings, teacher: Embedder, reporter: Report
     """
     if settings.weights is None and is_new(settings.student or teacher.config.backbone):
         settings = settings.model_copy(update={"pretrained": False})
-    _student(settings, teacher, reporter)
+    build_student(settings, teacher, reporter)
 
 
 def open_teacher(settings: DistillSettings, runtime: Runtime, reporter: Reporter) -> Embedder:
