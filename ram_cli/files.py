@@ -99,6 +99,24 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def check_writable(path: Path | str) -> None:
+    """Refuse the place of a file before the work that it would hold is done; nothing is left there.
+
+    Raises:
+        OutputError: It is a folder, or its folder, or that in which it would be made, cannot be
+            written.
+    """
+    path = Path(path)
+    with _output_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        folder = path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=folder):
+            pass
+
+
 def path_part(name: str, most: int = 200) -> str:
     """The start of a name that leaves room for more in the 255 bytes of one part of a path.
 
@@ -145,6 +163,8 @@ def _output_errors(path: Path) -> Iterator[None]:
             raise OutputError(
                 f"cannot write {path}: a file is in the way. Choose another folder."
             ) from error
+        if error.errno == errno.EISDIR:
+            raise OutputError(f"cannot write {path}: it is a folder. Name a file.") from error
         raise
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ram_cli.files import atomic_file, atomic_folder
+from ram_cli.errors import OutputError
+from ram_cli.files import atomic_file, atomic_folder, check_writable, write_text
 
 
 def mode(path: Path) -> int:
@@ -52,3 +53,16 @@ def test_a_file_system_without_modes_is_written_all_the_same(
     with atomic_folder(tmp_path / "model") as temporary:
         (temporary / "a").write_text("x")
     assert (tmp_path / "model" / "a").read_text() == "x"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_and_at_the_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for place, told in (("folder", "it is a folder"), ("file/page.html", "a file is in the way")):
+        for attempt in (check_writable, lambda path: write_text(path, "x")):
+            with pytest.raises(OutputError, match=told):
+                attempt(tmp_path / place)
+    before = sorted(tmp_path.rglob("*"))
+    check_writable(tmp_path / "new" / "deep" / "page.html")
+    check_writable(tmp_path / "file")
+    assert sorted(tmp_path.rglob("*")) == before

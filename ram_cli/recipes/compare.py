@@ -80,6 +80,7 @@ def run_compare(settings: CompareSettings, reporter: Reporter = SILENT) -> Compa
     """
     settings, final = _not_final(settings)
     _refuse_searches(settings)
+    _refuse_foreign(settings.output)
     plan_runs(settings, settings.images_per_epoch)  # faults are told before anything is opened
     runtime = open_runtime(settings, reporter)
     settings = with_pinned(settings, "teacher", "student")
@@ -113,6 +114,17 @@ def run_compare(settings: CompareSettings, reporter: Reporter = SILENT) -> Compa
     rows.sort(key=lambda row: names.index(row.dataset))
     told = summary(settings, runs, images)
     return CompareResult(rows, told, write_tables(settings.output, rows, told, settings.own))
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Leave a folder that holds something else, such as images or a run, as it is."""
+    if output.is_file():
+        raise OutputError(f"{output} is a file. Choose another --output.")
+    found = [path.name for path in output.iterdir()] if output.is_dir() else []
+    if any(not name.startswith(".") for name in found) and not {"runs", "results"} & {*found}:
+        raise OutputError(
+            f"{output} is not empty, and holds no comparison. Choose another --output."
+        )
 
 
 def _refuse_searches(settings: CompareSettings) -> None:

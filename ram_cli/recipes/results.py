@@ -6,6 +6,7 @@ from pathlib import Path
 from ram_cli.errors import ConfigError
 from ram_cli.evaluation.cost import machine_name
 from ram_cli.export import PICTURE_FILE, read_results, save_results
+from ram_cli.files import check_writable
 from ram_cli.models import is_hub_id, is_model_folder, model_hash
 from ram_cli.recipes.comparison import Comparison
 from ram_cli.recipes.pictures import Shown, image_credits, write_pictures
@@ -21,12 +22,14 @@ def check_savable(named: str | None, folder: str) -> None:
 
     Raises:
         ConfigError: The model is no folder of the user's own.
+        OutputError: Its folder cannot be written.
     """
     if not is_model_folder(folder) or (named is not None and is_hub_id(named)):
         raise ConfigError(
             f"save: {named} is no model folder on this machine. Export it to one first: "
             f"ram export {named} --to FOLDER"
         )
+    check_writable(Path(folder) / PICTURE_FILE)
 
 
 def keep_results(

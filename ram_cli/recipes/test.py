@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ram_cli.errors import ConfigError
+from ram_cli.files import check_writable
 from ram_cli.models import load_model
 from ram_cli.processes import is_first
 from ram_cli.progress import SILENT, Reporter, TableData
@@ -69,6 +70,8 @@ def run_test(settings: TestSettings, reporter: Reporter = SILENT) -> TestResult:
     """
     runtime = open_runtime(settings, reporter)
     name = model_folder(settings.student or _newest_student(reporter))
+    if settings.report is not None:
+        check_writable(settings.report)
     if settings.save:
         check_savable(settings.student, name)
     student_model = load_model(name)

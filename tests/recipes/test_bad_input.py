@@ -105,6 +105,21 @@ def test_a_student_that_cannot_be_is_told_before_several_trainings(
     assert not Path("run").exists()
 
 
+def test_a_comparison_leaves_folders_with_something_else_alone(call, teacher):
+    images = write_images(Path("photos"))
+    before = sorted(images.rglob("*"))
+    base = ["compare", *DISTILL[1:], "--methods", "csd", "--seeds", "1", "--teacher", teacher]
+    assert "photos is not empty" in refused(call, *base, "--output", "photos")
+    assert sorted(images.rglob("*")) == before
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_test(call, teacher):
+    Path("folder").mkdir()
+    err = refused(call, "test", "--student", teacher, "--sym", "--report", "folder")
+    assert "cannot write folder: it is a folder" in err
+    assert "images" not in err  # the dataset was not opened
+
+
 def test_a_run_goes_on_with_a_head_that_it_asked_for_in_vain(call, images, teacher):
     said = [word for word in TRAIN if word not in ("--backbone", TINY, "--no-pretrained")]
     dimension = said.index("--whitening")
