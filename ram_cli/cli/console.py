@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ram_cli.cli.columns import column_widths
 from ram_cli.cli.meter import Meter
 from ram_cli.cli.text import printable, printable_json, shortened, values_line
 from ram_cli.progress import TableData, Task
@@ -195,24 +196,27 @@ def _print_tables(tables: Sequence[TableData]) -> None:
         console.width = 10_000  # a file or a pipe has no width to fit into
     for table in tables:
         if console.is_terminal:
-            console.print(_laid_out(table))
+            console.print(_laid_out(table, console.width))
         else:
             with console.capture() as printed:
-                console.print(_laid_out(table))
+                console.print(_laid_out(table, console.width))
             # Cells are filled up to the width of their column, the last one as well.
             console.out("\n".join(line.rstrip() for line in printed.get().splitlines()))
         console.print()
 
 
-def _laid_out(table: TableData) -> Table:
+def _laid_out(table: TableData, available: int) -> Table:
     laid_out = Table(
         title=Text(printable(table.title)), title_justify="left", title_style="bold", box=None
     )
-    for place, column in enumerate(table.columns):
+    head = [printable(column) for column in table.columns]
+    rows = [[printable(cell) for cell in row] for row in table.rows]
+    widths = column_widths([head, *rows], available)
+    for place, (column, width) in enumerate(zip(head, widths, strict=True)):
         justify: Any = "right" if place in table.numeric else "left"
-        laid_out.add_column(Text(printable(column)), justify=justify, overflow="fold")
-    for row in table.rows:
-        laid_out.add_row(*(Text(printable(cell)) for cell in row))
+        laid_out.add_column(Text(column), justify=justify, overflow="fold", width=width)
+    for row in rows:
+        laid_out.add_row(*(Text(cell) for cell in row))
     return laid_out
 
 
