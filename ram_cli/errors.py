@@ -61,6 +61,11 @@ class DataError(RamError):
     """A dataset is missing, empty, or not laid out as expected."""
 
 
+NO_FILE = "there is no such file"
+IS_A_FOLDER = "it is a folder"
+"""Reasons that lie in the path of an image, not in its file."""
+
+
 class UnreadableImageError(DataError):
     """One image file cannot be decoded.
 
@@ -71,10 +76,10 @@ class UnreadableImageError(DataError):
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path, self.reason = Path(path), reason
-        super().__init__(
-            f"cannot read image {on_one_line(path)}: {on_one_line(reason)}. "
-            "Repair or remove the file, or pass --skip-unreadable."
-        )
+        advice = "Repair or remove the file, or pass --skip-unreadable."
+        if reason in (NO_FILE, IS_A_FOLDER):
+            advice = "Correct its path."
+        super().__init__(f"cannot read image {on_one_line(path)}: {on_one_line(reason)}. {advice}")
 
 
 class ModelError(RamError):

@@ -88,7 +88,8 @@ class CompareGroup(BaseModel):
     def _readable(cls, told: tuple[str, ...]) -> tuple[str, ...]:
         for item in told:
             if not _OWN.fullmatch(item):
-                raise ValueError(f"'{item}' does not read METHOD.NAME=VALUE")
+                which = f"'{item}' " if len(told) > 1 else ""  # the only one is shown already
+                raise ValueError(f"{which}does not read METHOD.NAME=VALUE")
         return told
 
     @model_validator(mode="after")

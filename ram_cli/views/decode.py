@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ram_cli.errors import UnreadableImageError
+from ram_cli.errors import IS_A_FOLDER, NO_FILE, UnreadableImageError
 
 FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are tried, most frequent first; some builds of Pillow lack the later ones."""
@@ -207,9 +207,9 @@ def _reason(path: Path, error: BaseException) -> str:
     """Why a file cannot be decoded, in a few words on one line."""
     match error:
         case FileNotFoundError():
-            return "there is no such file"
+            return NO_FILE
         case IsADirectoryError():
-            return "it is a folder"
+            return IS_A_FOLDER
         case PermissionError():
             return "permission denied"
         case Image.DecompressionBombError():

@@ -271,3 +271,9 @@ class TestUnreadable:
         path = Path(tmp_path / "a.jpg")
         Image.fromarray(picture()).save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f")
         assert decode_image(path).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none.jpg", "no such file"), ("", "it is a folder")])
+def test_a_wrong_path_is_to_be_corrected_not_skipped(tmp_path, name, reason):
+    with pytest.raises(UnreadableImageError, match=f"{reason}. Correct its path.$"):
+        decode_image(tmp_path / name)
