@@ -17,6 +17,7 @@ from rich.text import Text
 from ram_cli.cli.columns import column_widths
 from ram_cli.cli.meter import Meter
 from ram_cli.cli.text import printable, printable_json, shortened, values_line
+from ram_cli.errors import OutputError
 from ram_cli.progress import TableData, Task
 
 INTERVAL = 10.0
@@ -179,13 +180,24 @@ def show(report: Report, *, as_json: bool, reporter: ConsoleReporter) -> None:
         report: What a recipe returned.
         as_json: Whether to print JSON.
         reporter: Receiver of the remarks.
+
+    Raises:
+        OutputError: The file that stdout leads to cannot be written.
     """
-    if as_json:
-        document = json.dumps(_plain(report.to_json()), indent=2, ensure_ascii=False)
-        sys.stdout.write(f"{printable_json(document)}\n")
-    else:
-        _print_tables(report.tables())
-    sys.stdout.flush()
+    try:
+        if sys.stdout is None:  # closed before the call: nobody reads
+            pass
+        elif as_json:
+            document = json.dumps(_plain(report.to_json()), indent=2, ensure_ascii=False)
+            sys.stdout.write(f"{printable_json(document)}\n")
+        else:
+            _print_tables(report.tables())
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has read enough
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror}.") from error
     for note in report.notes():
         reporter.note(note)
 

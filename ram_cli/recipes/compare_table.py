@@ -76,15 +76,16 @@ def protocol_line(summary: Mapping[str, Any]) -> str:
     """The protocol in one sentence."""
     unit = "student views" if summary["budget"] == "images" else "images"
     seeds = ", ".join(map(str, summary["seeds"]))
-    several = "s" if len(summary["seeds"]) > 1 else ""
+    told = f"seed {seeds}"
+    if len(summary["seeds"]) > 1:
+        told = f"seeds {seeds}, mean ± standard deviation"
     epochs = f"{summary['epochs']} epoch{'s' if summary['epochs'] > 1 else ''}"
     return (
         f"Student {public_name(summary['student'])} after teacher "
         f"{public_name(summary['teacher'])}, trained on {public_name(summary['trained on'])}: "
         f"{epochs} of {summary['per epoch']:,} {unit}, "
         f"{summary['batch']} a step, learning rate {summary['lr']:g} unless said otherwise; "
-        f"seed{several} {seeds}, mean ± standard deviation. Percent, on classes that nothing was "
-        "trained on."
+        f"{told}. Percent, on classes that nothing was trained on."
     )
 
 

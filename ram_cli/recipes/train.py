@@ -15,7 +15,7 @@ from ram_cli.engine import (
 )
 from ram_cli.engine.fit import Validate
 from ram_cli.engine.tuple_sources import Embed
-from ram_cli.errors import ConfigError
+from ram_cli.errors import ConfigError, DataError
 from ram_cli.evaluation import label_metrics
 from ram_cli.evaluation.extract import embed_images
 from ram_cli.losses import METHODS
@@ -69,6 +69,7 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
         dataset = open_dataset(settings.dataset, settings, reporter)
         tests = open_tests(settings, dataset, reporter)
         images = dataset.train if settings.val else dataset.train_val
+        _check_classes(images, dataset.name)
         model = build_network(
             settings.backbone,
             settings,
@@ -119,6 +120,19 @@ def run_train(settings: TrainSettings, reporter: Reporter = SILENT) -> TrainingR
             return [(side, side)]
 
         return test_afterwards(result, tests, settings, runtime, reporter, pairs)
+
+
+def _check_classes(images: ImageSet, name: str) -> None:
+    """Refuse what holds no negatives.
+
+    Raises:
+        DataError: There are no two classes.
+    """
+    if images.class_count < 2:
+        raise DataError(
+            f"{name} has {images.class_count} class to train on, and two are needed to tell apart. "
+            "Lower --test-ratio or --val-ratio, or add classes."
+        )
 
 
 def _wants_start(settings: TrainSettings) -> bool:

@@ -360,3 +360,24 @@ def test_a_reader_that_leaves_is_no_fault():
         _, err = process.communicate()
     assert process.returncode == 1
     assert err == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list", "poolings"], ["list", "poolings", "--json"]])
+def test_a_full_disk_behind_stdout_is_told(words):
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "ram_cli", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert found.returncode
+    assert "error: cannot write to standard output: No space left on device." in found.stderr
+    assert "decodes images" not in found.stderr
+
+
+def test_a_closed_stdout_is_no_fault():
+    call = f"{sys.executable} -m ram_cli list poolings"
+    found = subprocess.run(["sh", "-c", f"{call} >&-"], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -33,3 +33,15 @@ def write_images(folder: Path, classes: int = CLASSES, images: int = IMAGES) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=92)
     return folder
+
+
+def refused(call, *words, code: int = 1) -> str:
+    """Error text of a call that must fail with one or more plain lines."""
+    found, out, err = call(*words)
+    assert found == code, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert "internal error" not in err
+    lines = [line for line in err.splitlines() if line.startswith("error")]
+    assert lines, err
+    return err
